@@ -1,0 +1,2 @@
+//! Map keys and values.
+#![no_std]

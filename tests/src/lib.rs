@@ -1,0 +1,1 @@
+//! The lab, its scenarios and benchmarks.
