@@ -1,0 +1,95 @@
+# Everything there is to do with this tree. `make` alone lists it.
+#
+# The steps live here, their tools in packaging/. Each runs through .ci/step, which times it and
+# names it when it fails.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The lab and the benchmarks measure: nothing runs beside them. cargo uses the cores by itself.
+.NOTPARALLEL:
+
+STEP := .ci/step
+# bpf-linker and cargo-deny, as packaging/install-build-tools leaves them; and where the first cargo
+# of PATH is older than Cargo.toml's rust-version, Debian's before it.
+OLD_RUST := $(shell cargo --version 2>/dev/null | awk '{ split($$2, v, "."); if (v[1] == 1 && v[2] < 95) print "old" }')
+export PATH := $(CURDIR)/.tools/bin:$(if $(OLD_RUST),/usr/bin:)$(PATH)
+# One target directory, whatever the caller's habits: packaging and figures.json live in it too.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+export CARGO_TERM_PROGRESS_WHEN := never
+
+# Expanded when used, not when read: the compiler may be installed by the step before.
+HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+BINARY = $(CARGO_TARGET_DIR)/$(HOST)/release/landfall
+STATIC = RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target $(HOST)
+# The kernel programs compile for another target, from ebpf/build.rs.
+CRATES := --workspace --exclude landfall-ebpf-programs
+# The kernel programs' own toolchain: Debian's, which has the library sources for build-std.
+KERNEL_CARGO := env PATH=/usr/bin:$(PATH) RUSTC_BOOTSTRAP=1 \
+	CARGO_ENCODED_RUSTFLAGS='--cfg=bpf_target_arch="$(shell uname -m)"' /usr/bin/cargo
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: tools-build binary ## the static binary, target/<host>/release/landfall
+.PHONY: check
+check: tools fmt clippy unit ## the quick half of test: format, lints, unit tests
+.PHONY: test
+test: begin tools fmt clippy clippy-kernel doc deny unit kernel binary lab packaging ## everything, as CI runs it
+	@.ci/summary
+
+.PHONY: demo
+demo: tools-build binary ## play the story: three nodes, three services, one dies
+	@$(STEP) build-lab bash -c "$(STATIC) -p landfall-tests --bin landfall-lab"
+	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab demo
+
+.PHONY: bench
+bench: tools-build binary ## the benchmarks, as ratios; figures go to target/figures.json
+	@$(STEP) build-lab bash -c "$(STATIC) -p landfall-tests --bin landfall-lab"
+	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab bench
+
+.PHONY: deb
+deb: tools binary ## a Debian package, target/packages/*.deb
+	@$(STEP) deb packaging/build-deb $(BINARY) target/packages
+.PHONY: rpm
+rpm: tools binary ## an RPM package, target/packages/*.rpm
+	@$(STEP) rpm packaging/build-rpm $(BINARY) target/packages
+
+.PHONY: clean
+clean: ## remove everything that was built, but not the tools in .tools/
+	rm -rf target
+
+# The steps of `make test`, in its order; each can be made by itself.
+
+.PHONY: begin tools tools-build fmt clippy clippy-kernel doc deny unit kernel binary lab packaging
+begin:
+	@.ci/summary begin
+tools:
+	@$(STEP) tools packaging/install-build-tools test
+tools-build:
+	@$(STEP) tools packaging/install-build-tools build
+fmt:
+	@$(STEP) fmt cargo fmt --all --check
+clippy:
+	@$(STEP) clippy cargo clippy --locked $(CRATES) --all-targets -- -D warnings
+clippy-kernel:
+	@$(STEP) clippy-kernel $(KERNEL_CARGO) clippy --locked -p landfall-ebpf-programs --release \
+		--target bpfel-unknown-none -Z build-std=core --target-dir target/kernel -- -D warnings
+doc:
+	@RUSTDOCFLAGS='-D warnings' $(STEP) doc cargo doc --locked --no-deps $(CRATES)
+deny:
+	@$(STEP) deny cargo deny --workspace --log-level error check bans licenses sources
+unit:
+	@$(STEP) unit cargo test --locked $(CRATES) --exclude landfall-ebpf --exclude landfall-tests
+# The kernel's own verifier and BPF_PROG_TEST_RUN, as root.
+kernel:
+	@$(STEP) kernel cargo test --locked -p landfall-ebpf -- --test-threads=1
+binary:
+	@$(STEP) binary bash -c "$(STATIC) -p landfall && packaging/check-binary $(BINARY)"
+# Network namespaces and real packets, one scenario at a time.
+lab:
+	@LANDFALL_BIN=$(BINARY) $(STEP) lab cargo test --locked -p landfall-tests -- --test-threads=1
+packaging:
+	@$(STEP) packaging packaging/test $(BINARY)
