@@ -1,0 +1,113 @@
+//! What the responder is told to do, and what it tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+
+use pnet::util::MacAddr;
+
+use crate::address::InterfaceIndex;
+
+/// Everything to be announced by this node, interface by interface.
+///
+/// An interface without carrier is to be left out; when it comes back with its VIPs, they are announced anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// The interfaces on clients' LANs.
+    pub interfaces: BTreeMap<InterfaceIndex, DesiredInterface>,
+}
+
+/// One interface and what to announce there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredInterface {
+    /// Its name, for the log.
+    pub name: String,
+    /// The address to announce and answer with.
+    pub mac: MacAddr,
+    /// Who answers requests.
+    pub answering: Answering,
+    /// The addresses of our other nodes on this link; what they claim later is no conflict.
+    pub peers: BTreeSet<MacAddr>,
+    /// The VIPs to announce.
+    pub vips: BTreeMap<IpAddr, DesiredVip>,
+}
+
+/// Who answers ARP requests and neighbour solicitations on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answering {
+    /// The kernel program; the socket task only announces and probes.
+    Kernel,
+    /// The socket task, where no program can be attached.
+    Socket,
+}
+
+/// How this node came by a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DesiredVip {
+    /// Whether it was announced before.
+    pub role: Role,
+    /// A number that differs each time the VIP is won. A changed one announces anew, also when the loss in between was
+    /// never seen because `watch` keeps only the latest value.
+    pub acquisition: u64,
+}
+
+/// Whether a VIP is probed for before it is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Nobody announced it before: probe first.
+    First,
+    /// Another node of ours did: announce at once.
+    Takeover,
+}
+
+/// What happened on the link.
+#[derive(Debug)]
+pub enum Event {
+    /// A first announcement found the VIP free; it is being announced, and answered for if by socket.
+    ProbeCleared {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The VIP.
+        ip: IpAddr,
+    },
+    /// A first announcement found the VIP in use. It is not announced, and tried again until it clears.
+    Conflict {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The VIP.
+        ip: IpAddr,
+        /// The station that has it.
+        mac: MacAddr,
+    },
+    /// A stranger claims a VIP that is being announced. It goes on being announced until it is withdrawn.
+    LateConflict {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The VIP.
+        ip: IpAddr,
+        /// The station that claims it.
+        mac: MacAddr,
+    },
+    /// The interface works, for the first time or again; its VIPs are announced.
+    InterfaceUp {
+        /// Which.
+        interface: InterfaceIndex,
+    },
+    /// The interface cannot be used at present: it is down or gone, or refuses a socket. It is tried again.
+    InterfaceDown {
+        /// Which.
+        interface: InterfaceIndex,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A group was joined for the interface's own filter only, without an MLD report: switches that snoop MLD may keep
+    /// solicitations away. IPv6 is disabled on the interface.
+    GroupUnreported {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The solicited-node group.
+        group: Ipv6Addr,
+        /// Why it could not be joined in full.
+        error: io::Error,
+    },
+}
