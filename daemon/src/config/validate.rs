@@ -1,0 +1,178 @@
+//! What the types alone cannot say: ranges, and settings that must fit each other.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Effective, SettingError, Settings};
+
+/// A holder that may not be preempted for this long misses its deadline anyway.
+const SHORTEST_RETRY: Duration = Duration::from_millis(10);
+
+/// All complaints about `settings`.
+pub(super) fn check(
+    settings: &Settings,
+    effective: &BTreeMap<String, Effective>,
+) -> Vec<SettingError> {
+    let mut found = Found {
+        effective,
+        errors: Vec::new(),
+    };
+    node_name(settings, &mut found);
+    paths(settings, &mut found);
+    leases(settings, &mut found);
+    datapath(settings, &mut found);
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&settings.log.level) {
+        found.push(
+            "log.level",
+            format!("`{}` is not a level: {error}", settings.log.level),
+            "write \"info\", or directives such as \"info,landfall::source=debug\"",
+        );
+    }
+    found.errors
+}
+
+struct Found<'a> {
+    effective: &'a BTreeMap<String, Effective>,
+    errors: Vec<SettingError>,
+}
+
+impl Found<'_> {
+    fn push(&mut self, key: &str, problem: String, remedy: &str) {
+        let origin = self
+            .effective
+            .get(key)
+            .map(|value| value.origin.clone())
+            .unwrap_or_default();
+        self.errors.push(SettingError {
+            origin,
+            key: key.to_owned(),
+            problem,
+            remedy: remedy.to_owned(),
+        });
+    }
+}
+
+/// Node names are DNS-1123 subdomains.
+fn node_name(settings: &Settings, found: &mut Found<'_>) {
+    let name = &settings.node.name;
+    let legal = !name.is_empty()
+        && name.len() <= 253
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+    if !legal {
+        found.push(
+            "node.name",
+            format!("`{name}` is not a node's name"),
+            "write lower-case letters, digits, `-` and `.`, at most 253, such as \"node1\"",
+        );
+    }
+}
+
+fn paths(settings: &Settings, found: &mut Found<'_>) {
+    for (key, path) in [
+        ("source.manifests_dir", &settings.source.manifests_dir),
+        ("state.dir", &settings.state.dir),
+        ("state.lease_dir", &settings.state.lease_dir),
+        ("api.socket", &settings.api.socket),
+        ("datapath.bpffs", &settings.datapath.bpffs),
+    ] {
+        absolute(key, path, found);
+    }
+    if settings.datapath.cgroup_root != "auto" {
+        absolute(
+            "datapath.cgroup_root",
+            Path::new(&settings.datapath.cgroup_root),
+            found,
+        );
+    }
+    // sockaddr_un holds 108 bytes with the terminating zero (unix(7)).
+    if settings.api.socket.as_os_str().len() > 107 {
+        found.push(
+            "api.socket",
+            "is longer than the 107 bytes a socket's path may have".to_owned(),
+            "write a shorter path such as \"/run/landfall/landfall.sock\"",
+        );
+    }
+}
+
+fn absolute(key: &str, path: &Path, found: &mut Found<'_>) {
+    if !path.is_absolute() {
+        found.push(
+            key,
+            format!("`{}` is not an absolute path", path.display()),
+            "write the path from `/` on",
+        );
+    }
+}
+
+fn leases(settings: &Settings, found: &mut Found<'_>) {
+    let l2 = &settings.l2;
+    if l2.lease_renew_deadline >= l2.lease_duration {
+        found.push(
+            "l2.lease_renew_deadline",
+            format!(
+                "{} is not shorter than l2.lease_duration, {}",
+                humantime::format_duration(l2.lease_renew_deadline),
+                humantime::format_duration(l2.lease_duration)
+            ),
+            "make it shorter, so that a holder gives up before others take over",
+        );
+    }
+    if l2.lease_retry_period >= l2.lease_renew_deadline {
+        found.push(
+            "l2.lease_retry_period",
+            format!(
+                "{} is not shorter than l2.lease_renew_deadline, {}",
+                humantime::format_duration(l2.lease_retry_period),
+                humantime::format_duration(l2.lease_renew_deadline)
+            ),
+            "make it shorter, so that a failed renewal is tried again at least once",
+        );
+    }
+    if l2.lease_retry_period < SHORTEST_RETRY {
+        found.push(
+            "l2.lease_retry_period",
+            format!(
+                "{} is too short",
+                humantime::format_duration(l2.lease_retry_period)
+            ),
+            "write at least \"10ms\"",
+        );
+    }
+}
+
+fn datapath(settings: &Settings, found: &mut Found<'_>) {
+    let datapath = &settings.datapath;
+    for pattern in &datapath.interfaces {
+        if let Err(error) = regex::Regex::new(pattern) {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim().to_owned();
+            found.push(
+                "datapath.interfaces",
+                format!("`{pattern}` is not a regular expression: {reason}"),
+                "write one such as \"^ens[0-9]+\"",
+            );
+        }
+    }
+    if !(1..=1 << 20).contains(&datapath.max_services) {
+        found.push(
+            "datapath.max_services",
+            format!("{} is out of range", datapath.max_services),
+            "write a number from 1 to 1048576",
+        );
+    }
+    if !(1 << 10..=1 << 24).contains(&datapath.max_connections) {
+        found.push(
+            "datapath.max_connections",
+            format!("{} is out of range", datapath.max_connections),
+            "write a number from 1024 to 16777216",
+        );
+    }
+}
