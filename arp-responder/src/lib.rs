@@ -18,8 +18,11 @@ pub mod engine;
 pub mod responder;
 mod schedule;
 pub mod takeover;
+pub mod task;
 
 pub use address::{InterfaceAddress, InterfaceIndex};
 pub use clock::{BootInstant, Deadline};
 pub use desired::{Answering, Desired, DesiredInterface, DesiredVip, Event, Role};
 pub use pnet::util::MacAddr;
+pub use responder::AnswerCounts;
+pub use task::{ResponderTask, SpawnError, Timing};
