@@ -4,4 +4,5 @@
 //! each `effect` brings about its part of the plan and reports what it observed. `app` wires them
 //! together and holds the order of starting and stopping; `api` and `cli` let a person look.
 
+pub mod api;
 pub mod config;

@@ -1,0 +1,223 @@
+//! Serves the admin socket.
+//!
+//! One task accepts; a task per connection answers, at most [`CONNECTIONS`] at once, so that a
+//! forgotten client cannot use up descriptors. Cancelled, it stops accepting, lets answers under way
+//! finish, and removes the socket.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::route;
+use super::snapshot::Snapshot;
+
+/// Connections answered at once.
+const CONNECTIONS: usize = 16;
+/// A client that has not asked by then is let go.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody answers on it.
+    #[error("another agent serves {0}; stop it, or set api.socket to another path")]
+    InUse(PathBuf),
+    /// There is something that is no socket.
+    #[error("{0} exists and is no socket; remove it, or set api.socket to another path")]
+    NotASocket(PathBuf),
+    /// The system refuses.
+    #[error("cannot serve {path}")]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The bound socket.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Who runs the agent, and owns the socket; root but in tests.
+    owner: u32,
+}
+
+impl Server {
+    /// Binds the socket, replacing one that a dead agent left behind.
+    ///
+    /// # Errors
+    /// When another agent answers on it, or the system refuses.
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        let failed = |source| BindError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(dir) = path.parent() {
+            // Only a directory made here gets the mode; /run keeps its own.
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(failed)?;
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(BindError::NotASocket(path.to_owned()));
+            }
+            Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => return Err(BindError::InUse(path.to_owned())),
+                Err(_) => std::fs::remove_file(path).map_err(failed)?,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, mode).map_err(failed)?;
+        let owner = std::fs::metadata(path).map_err(failed)?.uid();
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            owner,
+        })
+    }
+
+    /// Answers until cancelled.
+    pub async fn run(self, snapshot: Arc<dyn Snapshot>, cancel: CancellationToken) {
+        let connections = TaskTracker::new();
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let accept = async {
+                let permit = Arc::clone(&permits).acquire_owned().await;
+                (permit, self.listener.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                () = cancel.cancelled() => break,
+                accepted = accept => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) if permitted(&stream, self.owner) => {
+                    let (snapshot, cancel) = (Arc::clone(&snapshot), cancel.clone());
+                    connections.spawn(async move {
+                        answer(stream, snapshot, cancel).await;
+                        drop(permit);
+                    });
+                }
+                Ok(_) => warn!("admin socket refused a caller that is not root"),
+                Err(error) => {
+                    // Out of descriptors, most likely: give others the time to close some.
+                    warn!(%error, "admin socket cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            debug!(%error, "admin socket was gone already");
+        }
+        connections.close();
+        if tokio::time::timeout(PATIENCE, connections.wait())
+            .await
+            .is_err()
+        {
+            warn!("admin socket leaves an answer unfinished");
+        }
+    }
+}
+
+/// Whether the peer is root, or whoever runs the agent.
+fn permitted(stream: &UnixStream, owner: u32) -> bool {
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == owner)
+}
+
+async fn answer(stream: UnixStream, snapshot: Arc<dyn Snapshot>, cancel: CancellationToken) {
+    let service = service_fn(move |request| respond(request, Arc::clone(&snapshot)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let mut ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = cancel.cancelled() => None,
+    };
+    if ended.is_none() {
+        connection.as_mut().graceful_shutdown();
+        ended = Some(connection.await);
+    }
+    if let Some(Err(error)) = ended {
+        debug!(%error, "admin socket's client went away");
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    snapshot: Arc<dyn Snapshot>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.method() != Method::GET {
+        let mut response = failure(StatusCode::METHOD_NOT_ALLOWED, "only GET is understood");
+        response
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
+        return Ok(response);
+    }
+    let path = request.uri().path().to_owned();
+    let told = tokio::task::spawn_blocking(move || tell(&path, snapshot.as_ref())).await;
+    Ok(told.unwrap_or_else(|_| {
+        failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the agent is stopping, or this is a bug",
+        )
+    }))
+}
+
+fn tell(path: &str, snapshot: &dyn Snapshot) -> Response<Full<Bytes>> {
+    match path {
+        route::STATUS => json(StatusCode::OK, &snapshot.status()),
+        route::SERVICES => json(StatusCode::OK, &snapshot.frontends()),
+        route::POOLS => json(StatusCode::OK, &snapshot.pools()),
+        route::LEASES => json(StatusCode::OK, &snapshot.leases()),
+        route::L2 => json(StatusCode::OK, &snapshot.announcements()),
+        _ => failure(
+            StatusCode::NOT_FOUND,
+            "no such path; this agent may be of another version",
+        ),
+    }
+}
+
+fn failure(status: StatusCode, problem: &str) -> Response<Full<Bytes>> {
+    json(status, &serde_json::json!({ "error": problem }))
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(body).expect("reports have string keys only");
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .expect("constant headers are valid")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
+
+use super::*;
+use crate::api::client::{AskError, ask};
+use crate::api::snapshot::{self, Timestamp};
+
+/// An agent that knows one pool.
+struct OnePool;
+
+impl Snapshot for OnePool {
+    fn status(&self) -> snapshot::Status {
+        snapshot::Status {
+            version: "0".into(),
+            node: "node1".into(),
+            started: Timestamp(SystemTime::UNIX_EPOCH),
+            now: Timestamp(SystemTime::UNIX_EPOCH),
+            sources: Vec::new(),
+            services: Default::default(),
+            leases: Default::default(),
+            datapath: Default::default(),
+            announced: Vec::new(),
+            complaints: Vec::new(),
+        }
+    }
+
+    fn frontends(&self) -> Vec<snapshot::Frontend> {
+        Vec::new()
+    }
+
+    fn pools(&self) -> Vec<snapshot::Pool> {
+        vec![snapshot::Pool {
+            name: "blue".into(),
+            blocks: vec!["10.10.200.0/29".into()],
+            disabled: false,
+            conflicts_with: None,
+            total: "6".into(),
+            used: 3,
+            free: "3".into(),
+        }]
+    }
+
+    fn leases(&self) -> Vec<snapshot::Lease> {
+        Vec::new()
+    }
+
+    fn announcements(&self) -> Vec<snapshot::Announcement> {
+        Vec::new()
+    }
+}
+
+struct Running {
+    dir: tempfile::TempDir,
+    cancel: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("the temporary directory is writable");
+        let server = Server::bind(&dir.path().join("run/landfall.sock")).expect("nothing is there");
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(server.run(Arc::new(OnePool), cancel.clone()));
+        Self { dir, cancel, task }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/landfall.sock")
+    }
+}
+
+#[tokio::test]
+async fn a_question_is_answered_with_the_snapshot() {
+    let running = Running::start();
+    let pools: Vec<snapshot::Pool> = ask(&running.socket(), route::POOLS).await.expect("served");
+    assert_eq!(pools, OnePool.pools());
+    let status: snapshot::Status = ask(&running.socket(), route::STATUS).await.expect("served");
+    assert_eq!(status, OnePool.status());
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_declined_with_a_reason() {
+    let running = Running::start();
+    let error = ask::<serde_json::Value>(&running.socket(), "/v9/x")
+        .await
+        .expect_err("unknown");
+    assert!(matches!(error, AskError::Declined(reason) if reason.contains("another version")));
+}
+
+#[tokio::test]
+async fn socket_and_directory_are_for_root_alone() {
+    let running = Running::start();
+    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").mode() & 0o777;
+    assert_eq!(mode(&running.socket()), 0o600);
+    assert_eq!(mode(running.socket().parent().expect("it has one")), 0o700);
+}
+
+#[tokio::test]
+async fn a_second_agent_is_told_that_the_first_is_there() {
+    let running = Running::start();
+    let error = Server::bind(&running.socket()).expect_err("it is served");
+    assert!(matches!(error, BindError::InUse(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_left_by_a_dead_agent_is_replaced() {
+    let dir = tempfile::tempdir().expect("the temporary directory is writable");
+    let path = dir.path().join("landfall.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("nothing is there"));
+    assert!(path.exists());
+    Server::bind(&path).expect("nobody answers on it");
+}
+
+#[tokio::test]
+async fn a_file_in_the_sockets_place_is_not_touched() {
+    let dir = tempfile::tempdir().expect("the temporary directory is writable");
+    let path = dir.path().join("landfall.sock");
+    std::fs::write(&path, "precious").expect("the temporary directory is writable");
+    let error = Server::bind(&path).expect_err("it is a file");
+    assert!(matches!(error, BindError::NotASocket(_)), "{error}");
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("still there"),
+        "precious"
+    );
+}
+
+#[tokio::test]
+async fn cancelled_it_ends_and_leaves_no_socket() {
+    let running = Running::start();
+    running.cancel.cancel();
+    running.task.await.expect("it ends by itself");
+    assert!(!running.dir.path().join("run/landfall.sock").exists());
+}
+
+#[tokio::test]
+async fn without_an_agent_the_caller_is_told_how_to_start_one() {
+    let path = Path::new("/nonexistent/landfall.sock");
+    let error = ask::<serde_json::Value>(path, route::STATUS)
+        .await
+        .expect_err("nobody is there");
+    assert!(
+        error.to_string().contains("systemctl start landfall"),
+        "{error}"
+    );
+}

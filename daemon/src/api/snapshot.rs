@@ -1,0 +1,318 @@
+//! What the agent tells a person: the reports the admin socket serves and the command line shows.
+//!
+//! Plain data, the same for every source and ground. The field names are what `-o json` prints, so
+//! they only ever grow.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use landfall_core::model::{ObjectError, Severity};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Answers the admin socket's questions from what the rooms published last. Called on a blocking
+/// thread, so that a table of 100,000 backends delays no task.
+pub trait Snapshot: Send + Sync + 'static {
+    /// The whole agent at a glance.
+    fn status(&self) -> Status;
+    /// Every frontend with its backends.
+    fn frontends(&self) -> Vec<Frontend>;
+    /// Every pool.
+    fn pools(&self) -> Vec<Pool>;
+    /// Node leases and service leases, of all nodes.
+    fn leases(&self) -> Vec<Lease>;
+    /// Every address announced, by whichever node.
+    fn announcements(&self) -> Vec<Announcement>;
+}
+
+/// The whole agent at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// This node's name.
+    pub node: String,
+    /// When the agent started.
+    pub started: Timestamp,
+    /// When this was told; ages are counted from here.
+    pub now: Timestamp,
+    /// Where objects come from.
+    pub sources: Vec<Source>,
+    /// Services and their addresses.
+    pub services: ServiceCounts,
+    /// The lease store.
+    pub leases: LeaseStore,
+    /// Kernel programs and maps.
+    pub datapath: Datapath,
+    /// Addresses this node announces.
+    pub announced: Vec<Announcement>,
+    /// Everything that needs a person.
+    pub complaints: Vec<Complaint>,
+}
+
+impl Status {
+    /// Whether nothing needs a person.
+    pub fn healthy(&self) -> bool {
+        self.sources.iter().all(|source| source.synced)
+            && !self
+                .complaints
+                .iter()
+                .any(|complaint| complaint.severity == Level::Error)
+    }
+}
+
+/// One source of objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// `manifests`, `kubernetes` or `links`.
+    pub name: String,
+    /// The directory or server it reads.
+    pub from: String,
+    /// It has delivered everything it had at start.
+    pub synced: bool,
+}
+
+/// Services and their addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceCounts {
+    /// LoadBalancer Services that are ours.
+    pub ours: u64,
+    /// Those with all the addresses they need.
+    pub satisfied: u64,
+    /// Frontends: address, port and protocol.
+    pub frontends: u64,
+    /// Backends of all frontends, each counted once a frontend.
+    pub backends: u64,
+}
+
+/// The lease store as this node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseStore {
+    /// Where leases are kept.
+    pub store: String,
+    /// Service leases this node holds.
+    pub held: u64,
+    /// Service leases there are.
+    pub total: u64,
+    /// Since the last renewal of this node's own lease, in milliseconds.
+    pub renewed_ms_ago: Option<u64>,
+}
+
+/// Kernel programs and maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Datapath {
+    /// Where programs and maps are pinned; absent while nothing is loaded.
+    pub pinned: Option<PathBuf>,
+    /// Interfaces with programs, or where one was refused.
+    pub interfaces: Vec<Interface>,
+    /// Maps with a bound.
+    pub maps: Vec<MapFill>,
+}
+
+/// An interface the data path is or should be on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `xdp`, `xdp-generic`, `tcx` or `clsact`; absent where nothing could be attached.
+    pub attached: Option<String>,
+    /// `l2-dsr` or `snat`.
+    pub forwarding: String,
+    /// Carrier.
+    pub up: bool,
+    /// Why nothing, or less than asked for, is attached.
+    pub problem: Option<String>,
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapFill {
+    /// The map.
+    pub name: String,
+    /// Entries in it.
+    pub entries: u64,
+    /// Entries it has room for.
+    pub capacity: u64,
+}
+
+impl MapFill {
+    /// Entries in percent of capacity, rounded down.
+    pub fn percent(&self) -> u64 {
+        self.entries
+            .saturating_mul(100)
+            .checked_div(self.capacity)
+            .unwrap_or(100)
+    }
+}
+
+/// One frontend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frontend {
+    /// Position in the table, from 1.
+    pub id: u64,
+    /// What clients address.
+    pub address: IpAddr,
+    /// Destination port.
+    pub port: u16,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// `ClusterIP`, `LoadBalancer` or `ExternalIP`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The Service, `namespace/name`.
+    pub service: String,
+    /// The Service port's name; empty where it has none.
+    pub port_name: String,
+    /// `Cluster` or `Local`.
+    pub traffic_policy: String,
+    /// Admitted client ranges; none admits everybody.
+    pub source_ranges: Vec<String>,
+    /// Where connections go.
+    pub backends: Vec<Backend>,
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backend {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// The node it runs on, where known.
+    pub node: Option<String>,
+    /// `active` takes connections, `terminating` finishes those it has.
+    pub state: String,
+}
+
+/// One pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its blocks as written.
+    pub blocks: Vec<String>,
+    /// It gives no new addresses.
+    pub disabled: bool,
+    /// The pool it overlaps, which makes it unusable.
+    pub conflicts_with: Option<String>,
+    /// Addresses in it, `2^64` and more as a decimal string's number.
+    pub total: String,
+    /// Addresses given to Services.
+    pub used: u64,
+    /// Addresses left.
+    pub free: String,
+}
+
+/// One lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Its name, such as `landfall-l2-default.svc1`.
+    pub name: String,
+    /// `node` or `service`.
+    pub kind: String,
+    /// The node that holds it.
+    pub holder: Option<String>,
+    /// The holder is this node.
+    pub ours: bool,
+    /// Whether it is valid as this node judges it.
+    pub valid: bool,
+    /// When it was taken.
+    pub since: Option<Timestamp>,
+    /// How often it changed hands.
+    pub transitions: u64,
+    /// Addresses that go with it.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// One announced address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// The address.
+    pub address: IpAddr,
+    /// The Services behind it, `namespace/name`.
+    pub services: Vec<String>,
+    /// The node that announces it.
+    pub node: String,
+    /// On which interface; known on the announcing node only.
+    pub interface: Option<String>,
+    /// `kernel` or `socket`; known on the announcing node only.
+    pub responder: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// ARP replies and neighbour advertisements sent; known on the announcing node only.
+    pub answers: Option<u64>,
+}
+
+/// How much a complaint matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something works less well than it was asked to.
+    Warning,
+    /// Something does not work.
+    Error,
+}
+
+/// Something that needs a person: where, what, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complaint {
+    /// A file with the document's number in it, or the room that complains.
+    pub origin: String,
+    /// `Kind name`; empty where there is no object.
+    pub object: String,
+    /// Path of the field; empty where the whole is meant.
+    pub field: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// How much it matters.
+    pub severity: Level,
+}
+
+impl From<&ObjectError> for Complaint {
+    fn from(error: &ObjectError) -> Self {
+        Self {
+            origin: error.origin.clone(),
+            object: error.object.to_string().trim().to_owned(),
+            field: error.field.clone(),
+            problem: error.problem.clone(),
+            remedy: error.remedy.clone(),
+            severity: match error.severity {
+                Severity::Warning => Level::Warning,
+                Severity::Error => Level::Error,
+            },
+        }
+    }
+}
+
+/// A point in time, written as RFC 3339 in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub SystemTime);
+
+impl Timestamp {
+    /// Now.
+    pub fn now() -> Self {
+        Self(SystemTime::now())
+    }
+
+    /// How long before `now` this was; zero where it was after.
+    pub fn age(self, now: Self) -> Duration {
+        now.0.duration_since(self.0).unwrap_or_default()
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_millis(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_rfc3339(&text)
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
