@@ -1,0 +1,93 @@
+//! Connection tracking: one entry in each direction for every flow that ends on this node or is translated by it.
+
+use crate::{Address, PortNumber};
+
+/// Key of a flow as the client sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Client.
+    pub client: Address,
+    /// Frontend.
+    pub frontend: Address,
+    /// Client's port.
+    pub client_port: PortNumber,
+    /// Frontend's port.
+    pub frontend_port: PortNumber,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub zero: [u8; 3],
+}
+
+/// Where a flow goes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Endpoint.
+    pub backend: Address,
+    /// Source address the endpoint sees: the client's, or this node's where it is translated.
+    pub source: Address,
+    /// Endpoint's port.
+    pub backend_port: PortNumber,
+    /// Source port the endpoint sees; not the client's only where two flows would have met.
+    pub source_port: PortNumber,
+    /// When a packet last came from the client, in [`TICK_SHIFT`] ticks of CLOCK_MONOTONIC.
+    pub seen: u32,
+    /// When the flow began, in the same ticks.
+    pub since: u32,
+    /// A union of `FLOW_*`.
+    pub flags: u32,
+}
+
+/// Key of a flow as the endpoint answers it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ReplyKey {
+    /// Endpoint.
+    pub backend: Address,
+    /// Address the endpoint answers to.
+    pub source: Address,
+    /// Endpoint's port.
+    pub backend_port: PortNumber,
+    /// Port the endpoint answers to.
+    pub source_port: PortNumber,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub zero: [u8; 3],
+}
+
+/// Whom an answer is really from, and to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// Frontend.
+    pub frontend: Address,
+    /// Client.
+    pub client: Address,
+    /// Frontend's port.
+    pub frontend_port: PortNumber,
+    /// Client's port.
+    pub client_port: PortNumber,
+    /// When a packet last came from the endpoint, in [`TICK_SHIFT`] ticks of CLOCK_MONOTONIC; 0 before the first.
+    pub seen: u32,
+    /// A union of `FLOW_*`.
+    pub flags: u32,
+    /// Zero.
+    pub zero: u32,
+}
+
+/// A tick is CLOCK_MONOTONIC nanoseconds shifted right by this: 1.07 s.
+pub const TICK_SHIFT: u32 = 30;
+
+/// This side has sent its FIN.
+pub const FLOW_FIN: u32 = 1 << 0;
+/// This side has sent RST.
+pub const FLOW_RESET: u32 = 1 << 1;
+/// The client acknowledged something: the handshake is over.
+pub const FLOW_ESTABLISHED: u32 = 1 << 2;
+/// The source is this node's: a SNAT flow.
+pub const FLOW_SNAT: u32 = 1 << 3;
+
+crate::pod!(FlowKey: 40, Flow: 48, ReplyKey: 40, Reply: 48);

@@ -1,0 +1,30 @@
+//! What nodes of one LAN say to each other in Ethernet frames.
+//!
+//! Both uses share one EtherType of IEEE 802's local experimental range; the first nibble of the payload tells them apart:
+//! 4 and 6 are IP packets passed on, 1 is a probe.
+
+/// IEEE 802 Local Experimental EtherType 1 (IEEE 802-2014, section 9.2.4), in host order.
+pub const ETHERTYPE_LANDFALL: u16 = 0x88b5;
+
+/// A liveness probe or its echo: the payload of a frame of [`ETHERTYPE_LANDFALL`], padded to the Ethernet minimum.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// [`PROBE_REQUEST`] or [`PROBE_ECHO`].
+    pub kind: u8,
+    /// Version of this format, 1.
+    pub version: u8,
+    /// Zero.
+    pub zero: [u8; 2],
+    /// Chosen by the sender, echoed unchanged.
+    pub nonce: [u8; 16],
+}
+
+/// Asks the receiving node's kernel program for an echo.
+pub const PROBE_REQUEST: u8 = 0x10;
+/// Answers a request.
+pub const PROBE_ECHO: u8 = 0x11;
+/// Current version of [`Probe`].
+pub const PROBE_VERSION: u8 = 1;
+
+crate::pod!(Probe: 20);

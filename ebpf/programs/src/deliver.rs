@@ -1,0 +1,265 @@
+//! Local delivery: a flow that ends on this node is translated to one of its endpoints and handed to the stack.
+
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns};
+use aya_ebpf::maps::lpm_trie::Key;
+use landfall_ebpf_abi::counter::Counter;
+use landfall_ebpf_abi::flow::{
+    FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, Flow, FlowKey, Reply, ReplyKey, TICK_SHIFT,
+};
+use landfall_ebpf_abi::hash;
+use landfall_ebpf_abi::service::{
+    FRONTEND_SOURCE_RANGES, Frontend, SOURCE_RANGE_FRONTEND_BITS, SourceRange,
+};
+use landfall_ebpf_abi::wire::ETHERTYPE_LANDFALL;
+use landfall_ebpf_abi::{Address, PortNumber};
+
+use crate::count::count;
+use crate::forward;
+use crate::frame::Frame;
+use crate::maps::{BACKENDS, FLOWS, REPLIES, SOURCE_RANGES};
+use crate::packet::{
+    Arriving, ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN,
+};
+use crate::reject;
+use crate::verdict::{Action, Verdict};
+
+/// Source ports tried where two flows would meet at one endpoint.
+const PORT_ATTEMPTS: u32 = 16;
+
+/// This node is the table's choice.
+#[inline(never)]
+pub fn chosen(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+    if let Some(action) = established(frame, arriving) {
+        return action;
+    }
+    if !arriving.packet.begins()
+        && let Some(node) = forward::previous(frontend, arriving)
+    {
+        return forward::pass_on(frame, &arriving.ethernet, node);
+    }
+    begin(frame, arriving, frontend)
+}
+
+/// Another node chose this one, though this node's table says otherwise: tables differ for a moment.
+#[inline(never)]
+pub fn forwarded(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+    if let Some(action) = established(frame, arriving) {
+        return action;
+    }
+    // Something new stays where it was sent, if it can be served here.
+    let new = arriving.packet.begins() || arriving.packet.key.protocol != TCP;
+    if (!new || frontend.local.slots == 0)
+        && let Some(node) = forward::current(frontend, arriving.hash)
+    {
+        return forward::pass_on(frame, &arriving.ethernet, node);
+    }
+    begin(frame, arriving, frontend)
+}
+
+/// Another node believes that this one knows the flow. The frame goes no further.
+#[inline(never)]
+pub fn passed_on(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+    match established(frame, arriving) {
+        Some(action) => action,
+        None => begin(frame, arriving, frontend),
+    }
+}
+
+/// No endpoint is ready anywhere; established flows finish where they are.
+#[inline(never)]
+pub fn without_choice(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+    if let Some(action) = established(frame, arriving) {
+        return action;
+    }
+    if !arriving.packet.begins()
+        && let Some(node) = forward::previous(frontend, arriving)
+    {
+        return forward::pass_on(frame, &arriving.ethernet, node);
+    }
+    reject::with(frame, arriving, Counter::RejectedNoEndpoint)
+}
+
+/// Now, in ticks of connection tracking.
+#[inline(always)]
+pub fn now() -> u32 {
+    // SAFETY: plain helper call.
+    unsafe { (bpf_ktime_get_coarse_ns() >> TICK_SHIFT) as u32 }
+}
+
+/// The flags that a packet adds to its side of a flow.
+#[inline(always)]
+pub fn flags_of(packet: &Packet) -> u32 {
+    let mut flags = 0;
+    if packet.tcp_flags & TCP_FIN != 0 {
+        flags |= FLOW_FIN;
+    }
+    if packet.tcp_flags & TCP_RST != 0 {
+        flags |= FLOW_RESET;
+    }
+    if packet.tcp_flags & (TCP_ACK | TCP_SYN) == TCP_ACK {
+        flags |= FLOW_ESTABLISHED;
+    }
+    flags
+}
+
+/// Delivers a packet of a known flow. A SYN that finds a closed flow's entry begins a new one.
+#[inline(always)]
+fn established(frame: impl Frame, arriving: &Arriving) -> Option<Action> {
+    let packet = &arriving.packet;
+    let flow = FLOWS.get_ptr_mut(&packet.key)?;
+    // SAFETY: entries live until the program ends; words are written whole.
+    let flow = unsafe { &mut *flow };
+    if packet.begins() && flow.flags & (FLOW_FIN | FLOW_RESET) != 0 {
+        return None;
+    }
+    let now = now();
+    if flow.seen != now {
+        flow.seen = now;
+    }
+    let flags = flow.flags | flags_of(packet);
+    if flow.flags != flags {
+        flow.flags = flags;
+    }
+    let new = Endpoints {
+        source: flow.source,
+        destination: flow.backend,
+        source_port: flow.source_port,
+        destination_port: flow.backend_port,
+    };
+    count(Counter::DeliveredEstablished);
+    Some(hand_over(frame, arriving, &new))
+}
+
+/// Begins a flow at one of this node's endpoints.
+#[inline(never)]
+fn begin(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+    let packet = &arriving.packet;
+    if !admitted(frontend, &packet.key.client) {
+        count(Counter::DroppedSourceRange);
+        return frame.conclude(Verdict::Drop);
+    }
+    let Some(offset) = forward::slot(&frontend.local, hash::local_slot(arriving.hash, frontend.local.slots)) else {
+        return reject::with(frame, arriving, Counter::RejectedNoEndpoint);
+    };
+    let Some(backend) = BACKENDS.get(frontend.backend_base + u32::from(offset)) else {
+        return frame.conclude(Verdict::Drop);
+    };
+    let mut new = Endpoints {
+        source: packet.key.client,
+        destination: backend.address,
+        source_port: packet.key.client_port,
+        destination_port: backend.port,
+    };
+    if !record(&packet.key, &mut new, flags_of(packet)) {
+        return frame.conclude(Verdict::Drop);
+    }
+    count(Counter::DeliveredNew);
+    hand_over(frame, arriving, &new)
+}
+
+/// Whether a client is inside a frontend's source ranges.
+#[inline(always)]
+pub fn admitted(frontend: &Frontend, client: &Address) -> bool {
+    if frontend.flags & FRONTEND_SOURCE_RANGES == 0 {
+        return true;
+    }
+    let range = SourceRange { frontend: frontend.id, client: *client };
+    SOURCE_RANGES.get(Key::new(SOURCE_RANGE_FRONTEND_BITS + 128, range)).is_some()
+}
+
+/// Writes both entries of a new flow whose packets shall have the ends `new`; false, and counted, if that fails. The
+/// source port asked for in `new` is replaced where another flow, to another frontend, already meets the endpoint with it.
+#[inline(never)]
+pub fn record(key: &FlowKey, new: &mut Endpoints, flags: u32) -> bool {
+    let mut reply_key = ReplyKey {
+        backend: new.destination,
+        source: new.source,
+        backend_port: new.destination_port,
+        source_port: new.source_port,
+        protocol: key.protocol,
+        zero: [0; 3],
+    };
+    let reply = Reply {
+        frontend: key.frontend,
+        client: key.client,
+        frontend_port: key.frontend_port,
+        client_port: key.client_port,
+        seen: 0,
+        flags: 0,
+        zero: 0,
+    };
+    let mut attempt = 0;
+    while let Err(error) = REPLIES.insert(&reply_key, &reply, u64::from(BPF_NOEXIST)) {
+        if error != EEXIST {
+            count(Counter::DroppedFlowTableFull);
+            return false;
+        }
+        if ours(&reply_key, key) {
+            // A left-over of this very flow.
+            let _ = REPLIES.insert(&reply_key, &reply, u64::from(BPF_ANY));
+            break;
+        }
+        attempt += 1;
+        if attempt == PORT_ATTEMPTS {
+            count(Counter::DroppedNoSourcePort);
+            return false;
+        }
+        // SAFETY: plain helper call.
+        let random = unsafe { bpf_get_prandom_u32() };
+        reply_key.source_port = PortNumber::new(TRANSLATED_PORTS_FIRST + (random % TRANSLATED_PORTS) as u16);
+    }
+    new.source_port = reply_key.source_port;
+    let now = now();
+    let flow = Flow {
+        backend: new.destination,
+        source: new.source,
+        backend_port: new.destination_port,
+        source_port: new.source_port,
+        seen: now,
+        since: now,
+        flags,
+    };
+    if FLOWS.insert(key, &flow, u64::from(BPF_ANY)).is_err() {
+        let _ = REPLIES.remove(&reply_key);
+        count(Counter::DroppedFlowTableFull);
+        return false;
+    }
+    true
+}
+
+/// Whether the reply entry in the way belongs to `key`'s own flow, or to one that is over.
+#[inline(always)]
+fn ours(reply_key: &ReplyKey, key: &FlowKey) -> bool {
+    // SAFETY: words are written whole.
+    let Some(reply) = (unsafe { REPLIES.get(reply_key) }) else { return true };
+    reply.frontend == key.frontend
+        && reply.client == key.client
+        && reply.frontend_port == key.frontend_port
+        && reply.client_port == key.client_port
+}
+
+/// First of the source ports that replace a client's: above Linux's own ephemeral ports (32768 to 60999).
+pub const TRANSLATED_PORTS_FIRST: u16 = 61_000;
+/// Number of those ports.
+pub const TRANSLATED_PORTS: u32 = 4_536;
+
+/// The kernel's "entry exists", as helpers return it.
+const EEXIST: i32 = -17;
+
+/// Translates a packet and hands it to the stack, under the EtherType that its family has.
+#[inline(always)]
+fn hand_over(frame: impl Frame, arriving: &Arriving, new: &Endpoints) -> Action {
+    let packet = &arriving.packet;
+    if !frame.translate(packet, new) {
+        count(Counter::DroppedMalformed);
+        return frame.conclude(Verdict::Drop);
+    }
+    if arriving.ethernet.ethertype != ETHERTYPE_LANDFALL.to_be() {
+        return frame.conclude(Verdict::Pass);
+    }
+    let Some(place) = frame.at::<Ethernet>(0) else { return frame.conclude(Verdict::Drop) };
+    // SAFETY: bounds checked by `at`.
+    unsafe { (*place).ethertype = if packet.v6 { ETHERTYPE_V6 } else { ETHERTYPE_V4 } };
+    frame.conclude(Verdict::PassRetyped)
+}

@@ -1,0 +1,181 @@
+//! The road of a packet to a frontend: which node takes it, and L2 DSR to that node.
+//!
+//! The common case costs one bit filter, one hash lookup and two array lookups, keeps no state and asks no clock: the frame
+//! is re-sent with the chosen node's Ethernet address, IP packet untouched.
+
+use landfall_ebpf_abi::counter::Counter;
+use landfall_ebpf_abi::flow::FlowKey;
+use landfall_ebpf_abi::hash;
+use landfall_ebpf_abi::node::{Interface, NODE_INDEX_SELF, NODE_L2_DSR, NODE_SNAT, Node};
+use landfall_ebpf_abi::service::{
+    FRONTEND_AFFINITY, FRONTEND_EXTERNAL, FRONTEND_MOVED_FLOWS, FRONTEND_PREVIOUS, Frontend, FrontendKey, ROW_SLOTS,
+    SLOT_DRAINED, SlotTable,
+};
+use landfall_ebpf_abi::wire::ETHERTYPE_LANDFALL;
+
+use crate::count::count;
+use crate::frame::Frame;
+use crate::maps::{FRONTEND_FILTER, FRONTENDS, MOVED_FLOWS, NODES, SLOTS};
+use crate::packet::{Arriving, Ethernet, ICMP, ICMP6, Packet, Parsed, TCP, UDP, parse};
+use crate::uplink::from_peer;
+use crate::verdict::{Action, Verdict};
+use crate::{deliver, echo, reject, snat};
+
+/// An IP packet from a client, a router, or a node that chose this one.
+#[inline(always)]
+pub fn arriving(frame: impl Frame, ethernet: Ethernet, interface: &Interface, v6: bool) -> Action {
+    let Parsed::Packet(packet) = parse(frame, v6) else { return frame.conclude(Verdict::Pass) };
+    if !may_be_frontend(&packet.key.frontend.words) {
+        return frame.conclude(Verdict::Pass);
+    }
+    let mut arriving = Arriving { ethernet, packet, hash: 0 };
+    let packet = &arriving.packet;
+    match packet.key.protocol {
+        TCP | UDP => {}
+        ICMP | ICMP6 => return echo::answer(frame, &arriving),
+        _ => return frame.conclude(Verdict::Pass),
+    }
+    let Some(frontend) = frontend(packet) else { return no_frontend(frame, &arriving, interface) };
+    if frontend.flags & FRONTEND_EXTERNAL == 0 {
+        return frame.conclude(Verdict::Pass);
+    }
+    let hash = hash::flow(&packet.key, frontend.flags & FRONTEND_AFFINITY != 0);
+    arriving.hash = hash;
+    let chosen = match moved(frontend, &arriving.packet.key) {
+        Some(node) => node,
+        None => match slot(&frontend.nodes, hash::node_slot(hash, frontend.nodes.slots)) {
+            Some(node) => node,
+            // Nobody is ready: flows that live here still go on.
+            None => return deliver::without_choice(frame, &arriving, frontend),
+        },
+    };
+    if chosen == NODE_INDEX_SELF {
+        return deliver::chosen(frame, &arriving, frontend);
+    }
+    if from_peer(&arriving.ethernet) {
+        return deliver::forwarded(frame, &arriving, frontend);
+    }
+    let Some(node) = NODES.get(u32::from(chosen)) else { return frame.conclude(Verdict::Drop) };
+    if node.flags & NODE_SNAT != 0 {
+        return snat::forward(frame, &arriving, frontend, interface);
+    }
+    let verdict = resend(frame, &arriving.ethernet, node, None);
+    frame.conclude(verdict)
+}
+
+/// An IP packet that another node passed on, because this one may know its flow.
+#[inline(always)]
+pub fn passed_on(frame: impl Frame, ethernet: Ethernet, v6: bool) -> Action {
+    let Parsed::Packet(packet) = parse(frame, v6) else { return frame.conclude(Verdict::Drop) };
+    let mut arriving = Arriving { ethernet, packet, hash: 0 };
+    let Some(frontend) = frontend(&arriving.packet) else { return frame.conclude(Verdict::Drop) };
+    arriving.hash = hash::flow(&arriving.packet.key, frontend.flags & FRONTEND_AFFINITY != 0);
+    deliver::passed_on(frame, &arriving, frontend)
+}
+
+#[inline(always)]
+fn frontend(packet: &Packet) -> Option<&'static Frontend> {
+    let key = FrontendKey {
+        address: packet.key.frontend,
+        port: packet.key.frontend_port,
+        protocol: packet.key.protocol,
+        zero: 0,
+    };
+    // SAFETY: values are replaced whole by user space; a lookup in progress reads the old or the new one.
+    unsafe { FRONTENDS.get(key) }
+}
+
+/// Whether `address` has its bit in the filter over frontends.
+#[inline(always)]
+pub fn may_be_frontend(words: &[u32; 4]) -> bool {
+    let bit = hash::filter_bit(words);
+    match FRONTEND_FILTER.get(bit >> 6) {
+        Some(word) => word & (1 << (bit & 63)) != 0,
+        None => false,
+    }
+}
+
+/// The entry of a lookup table, or nothing if it is empty.
+#[inline(always)]
+pub fn slot(table: &SlotTable, index: u32) -> Option<u16> {
+    if table.slots == 0 {
+        return None;
+    }
+    let row = SLOTS.get(table.row + index / ROW_SLOTS as u32)?;
+    Some(row.slots[index as usize % ROW_SLOTS])
+}
+
+/// The node that keeps a flow which no longer matches the tables.
+#[inline(always)]
+fn moved(frontend: &Frontend, flow: &FlowKey) -> Option<u16> {
+    if frontend.flags & FRONTEND_MOVED_FLOWS == 0 {
+        return None;
+    }
+    // SAFETY: a plain word.
+    unsafe { MOVED_FLOWS.get(flow) }.map(|node| *node as u16)
+}
+
+/// The node that the previous table chose for a flow, if another one and worth asking.
+#[inline(always)]
+pub fn previous(frontend: &Frontend, arriving: &Arriving) -> Option<&'static Node> {
+    if frontend.flags & FRONTEND_PREVIOUS == 0 {
+        return None;
+    }
+    let table = &frontend.previous_nodes;
+    let entry = slot(table, hash::node_slot(arriving.hash, table.slots))?;
+    if entry & SLOT_DRAINED != 0 && arriving.packet.key.protocol != TCP {
+        return None;
+    }
+    reachable(entry & !SLOT_DRAINED)
+}
+
+/// The node that the table chooses for a flow, if another one.
+#[inline(always)]
+pub fn current(frontend: &Frontend, hash: u64) -> Option<&'static Node> {
+    reachable(slot(&frontend.nodes, hash::node_slot(hash, frontend.nodes.slots))?)
+}
+
+#[inline(always)]
+fn reachable(index: u16) -> Option<&'static Node> {
+    if index == NODE_INDEX_SELF {
+        return None;
+    }
+    let node = NODES.get(u32::from(index))?;
+    (node.flags & NODE_L2_DSR != 0).then_some(node)
+}
+
+/// Re-sends the frame to a node; with an EtherType to mark it passed on.
+#[inline(always)]
+fn resend(frame: impl Frame, ethernet: &Ethernet, node: &Node, ethertype: Option<u16>) -> Verdict {
+    if node.flags & NODE_L2_DSR == 0 {
+        count(Counter::DroppedNodeUnreachable);
+        return Verdict::Drop;
+    }
+    let header = Ethernet {
+        destination: node.mac,
+        source: node.own_mac,
+        ethertype: ethertype.unwrap_or(ethernet.ethertype),
+    };
+    let Some(place) = frame.at::<Ethernet>(0) else { return Verdict::Drop };
+    // SAFETY: bounds checked by `at`.
+    unsafe { place.write_unaligned(header) };
+    count(if ethertype.is_some() { Counter::PassedOn } else { Counter::Forwarded });
+    if node.ifindex == frame.ifindex() { Verdict::Reflect } else { Verdict::Transmit(node.ifindex) }
+}
+
+/// Passes a frame on, marked, to the node that may know its flow.
+#[inline(always)]
+pub fn pass_on(frame: impl Frame, ethernet: &Ethernet, node: &Node) -> Action {
+    let verdict = resend(frame, ethernet, node, Some(ETHERTYPE_LANDFALL.to_be()));
+    frame.conclude(verdict)
+}
+
+/// No service has the port: the answer to a translated flow, a reject, or none of our business.
+#[inline(always)]
+fn no_frontend(frame: impl Frame, arriving: &Arriving, interface: &Interface) -> Action {
+    // SAFETY: only tested for presence.
+    if unsafe { FRONTENDS.get(FrontendKey::of_address(arriving.packet.key.frontend)).is_some() } {
+        return reject::with(frame, arriving, Counter::RejectedNoService);
+    }
+    snat::reply(frame, &arriving.packet, interface)
+}

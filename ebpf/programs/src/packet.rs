@@ -1,0 +1,182 @@
+//! Parsing: an Ethernet frame's IP and transport headers.
+
+use landfall_ebpf_abi::flow::{FlowKey, ReplyKey};
+use landfall_ebpf_abi::{Address, PortNumber};
+
+use crate::frame::Frame;
+
+/// EtherType of IPv4, as it lies in the frame.
+pub const ETHERTYPE_V4: u16 = 0x0800_u16.to_be();
+/// EtherType of IPv6, as it lies in the frame.
+pub const ETHERTYPE_V6: u16 = 0x86dd_u16.to_be();
+/// EtherType of ARP, as it lies in the frame.
+pub const ETHERTYPE_ARP: u16 = 0x0806_u16.to_be();
+
+/// Length of an Ethernet header.
+pub const ETHERNET: usize = 14;
+/// Length of an IPv6 header.
+pub const IPV6: usize = 40;
+
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const UDP: u8 = 17;
+/// IP protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// IP protocol number of ICMPv6.
+pub const ICMP6: u8 = 58;
+
+/// TCP's FIN flag.
+pub const TCP_FIN: u8 = 0x01;
+/// TCP's SYN flag.
+pub const TCP_SYN: u8 = 0x02;
+/// TCP's RST flag.
+pub const TCP_RST: u8 = 0x04;
+/// TCP's ACK flag.
+pub const TCP_ACK: u8 = 0x10;
+
+/// An Ethernet header.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Ethernet {
+    /// Destination.
+    pub destination: [u8; 6],
+    /// Source.
+    pub source: [u8; 6],
+    /// EtherType as it lies in the frame.
+    pub ethertype: u16,
+}
+
+/// What a packet's ends shall be.
+#[derive(Clone, Copy)]
+pub struct Endpoints {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Source port.
+    pub source_port: PortNumber,
+    /// Destination port.
+    pub destination_port: PortNumber,
+}
+
+/// A packet on its way in: its headers, as paths pass them to each other.
+pub struct Arriving {
+    /// Its Ethernet header.
+    pub ethernet: Ethernet,
+    /// Its IP and transport headers.
+    pub packet: Packet,
+    /// The flow's hash; meaningless before a frontend is found.
+    pub hash: u64,
+}
+
+/// A parsed packet.
+#[derive(Clone, Copy)]
+pub struct Packet {
+    /// Both ends and the protocol, as a packet from a client has them; ports are zero unless TCP or UDP.
+    pub key: FlowKey,
+    /// TCP's flags; zero for UDP.
+    pub tcp_flags: u8,
+    /// IPv6.
+    pub v6: bool,
+    /// Length of the IP header in octets: 20 to 60, or 40.
+    ip_header: u8,
+}
+
+impl Packet {
+    /// Offset of the transport header.
+    #[inline(always)]
+    pub fn l4(&self) -> usize {
+        // The mask tells the verifier the bound that `parse` has established.
+        ETHERNET + (self.ip_header & 0x3f) as usize
+    }
+
+    /// Offset of the transport checksum.
+    #[inline(always)]
+    pub fn l4_checksum(&self) -> usize {
+        self.l4() + if self.key.protocol == UDP { 6 } else { 16 }
+    }
+
+    /// Whether it begins a connection.
+    #[inline(always)]
+    pub fn begins(&self) -> bool {
+        self.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+    }
+
+    /// The flow it belongs to if it comes from an endpoint.
+    #[inline(always)]
+    pub fn reply_key(&self) -> ReplyKey {
+        ReplyKey {
+            backend: self.key.client,
+            source: self.key.frontend,
+            backend_port: self.key.client_port,
+            source_port: self.key.frontend_port,
+            protocol: self.key.protocol,
+            zero: [0; 3],
+        }
+    }
+}
+
+/// What parsing found.
+pub enum Parsed {
+    /// A packet whose ports, if its protocol has them, are known.
+    Packet(Packet),
+    /// Something else: not IP, a fragment, extension headers, cut short.
+    Other,
+}
+
+/// Parses the IP packet of a frame. `v6` says which family its EtherType or first nibble announced.
+#[inline(always)]
+pub fn parse(frame: impl Frame, v6: bool) -> Parsed {
+    let (source, destination, protocol, ip_header) = if v6 {
+        let Some(ip) = frame.at::<[u32; 10]>(ETHERNET) else { return Parsed::Other };
+        // SAFETY: bounds checked by `at`; unaligned because of the Ethernet header.
+        let ip = unsafe { ip.read_unaligned() };
+        if ip[0].to_ne_bytes()[0] >> 4 != 6 {
+            return Parsed::Other;
+        }
+        let source = Address { words: [ip[2], ip[3], ip[4], ip[5]] };
+        let destination = Address { words: [ip[6], ip[7], ip[8], ip[9]] };
+        (source, destination, ip[1].to_ne_bytes()[2], IPV6 as u8)
+    } else {
+        let Some(ip) = frame.at::<[u32; 5]>(ETHERNET) else { return Parsed::Other };
+        // SAFETY: as above.
+        let ip = unsafe { ip.read_unaligned() };
+        let first = ip[0].to_ne_bytes()[0];
+        let header = (first & 0x0f) << 2;
+        // RFC 791: more fragments, or an offset.
+        const FRAGMENT: u32 = u32::from_ne_bytes([0, 0, 0x3f, 0xff]);
+        if first >> 4 != 4 || header < 20 || ip[1] & FRAGMENT != 0 {
+            return Parsed::Other;
+        }
+        (Address::from_v4_word(ip[3]), Address::from_v4_word(ip[4]), ip[2].to_ne_bytes()[1], header)
+    };
+    let mut packet = Packet {
+        key: FlowKey {
+            client: source,
+            frontend: destination,
+            client_port: PortNumber(0),
+            frontend_port: PortNumber(0),
+            protocol,
+            zero: [0; 3],
+        },
+        tcp_flags: 0,
+        v6,
+        ip_header,
+    };
+    if protocol == TCP {
+        let Some(tcp) = frame.at::<[u16; 10]>(packet.l4()) else { return Parsed::Other };
+        // SAFETY: as above.
+        let tcp = unsafe { &*tcp.cast::<[[u8; 2]; 10]>() };
+        packet.key.client_port = PortNumber(u16::from_ne_bytes(tcp[0]));
+        packet.key.frontend_port = PortNumber(u16::from_ne_bytes(tcp[1]));
+        packet.tcp_flags = tcp[6][1];
+    } else if protocol == UDP {
+        let Some(udp) = frame.at::<[[u8; 2]; 4]>(packet.l4()) else { return Parsed::Other };
+        // SAFETY: as above.
+        let udp = unsafe { &*udp };
+        packet.key.client_port = PortNumber(u16::from_ne_bytes(udp[0]));
+        packet.key.frontend_port = PortNumber(u16::from_ne_bytes(udp[1]));
+    }
+    Parsed::Packet(packet)
+}

@@ -1,0 +1,137 @@
+//! SNAT: the road to endpoints on nodes that L2 DSR cannot reach, and back.
+//!
+//! The packet leaves with this node's own address and a port of its own as source, routed to the endpoint; the answer comes
+//! back to that address and is turned round to the client.
+
+use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup};
+use landfall_ebpf_abi::counter::Counter;
+use landfall_ebpf_abi::flow::FLOW_SNAT;
+use landfall_ebpf_abi::hash;
+use landfall_ebpf_abi::node::Interface;
+use landfall_ebpf_abi::service::Frontend;
+use landfall_ebpf_abi::{Address, PortNumber};
+
+use crate::count::count;
+use crate::deliver::{TRANSLATED_PORTS, TRANSLATED_PORTS_FIRST, admitted, flags_of, now, record};
+use crate::frame::Frame;
+use crate::maps::{BACKENDS, FLOWS, REPLIES};
+use crate::packet::{Arriving, Endpoints, Ethernet, Packet};
+use crate::verdict::{Action, Verdict};
+
+/// Address families of the kernel's routing lookup.
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// Sends a packet to an endpoint of a node reached by SNAT.
+#[inline(never)]
+pub fn forward(frame: impl Frame, arriving: &Arriving, frontend: &Frontend, interface: &Interface) -> Action {
+    let packet = &arriving.packet;
+    let new = match FLOWS.get_ptr_mut(&packet.key) {
+        Some(flow) => {
+            // SAFETY: entries live until the program ends; words are written whole.
+            let flow = unsafe { &mut *flow };
+            let now = now();
+            if flow.seen != now {
+                flow.seen = now;
+            }
+            flow.flags |= flags_of(packet);
+            Endpoints {
+                source: flow.source,
+                destination: flow.backend,
+                source_port: flow.source_port,
+                destination_port: flow.backend_port,
+            }
+        }
+        None => {
+            if !admitted(frontend, &packet.key.client) {
+                count(Counter::DroppedSourceRange);
+                return frame.conclude(Verdict::Drop);
+            }
+            let first = u32::from(frontend.backend_count) - u32::from(frontend.snat_count);
+            let offset = first + hash::local_slot(arriving.hash, u32::from(frontend.snat_count));
+            let Some(backend) = BACKENDS.get(frontend.backend_base + offset) else {
+                return frame.conclude(Verdict::Drop);
+            };
+            let wanted = TRANSLATED_PORTS_FIRST + ((arriving.hash >> 16) as u32 % TRANSLATED_PORTS) as u16;
+            let mut new = Endpoints {
+                source: if packet.v6 { interface.v6 } else { interface.v4 },
+                destination: backend.address,
+                source_port: PortNumber::new(wanted),
+                destination_port: backend.port,
+            };
+            if !record(&packet.key, &mut new, FLOW_SNAT | flags_of(packet)) {
+                return frame.conclude(Verdict::Drop);
+            }
+            new
+        }
+    };
+    count(Counter::Translated);
+    send(frame, packet, &new)
+}
+
+/// The answer to a translated flow, if it is one.
+#[inline(never)]
+pub fn reply(frame: impl Frame, packet: &Packet, interface: &Interface) -> Action {
+    let own = if packet.v6 { &interface.v6 } else { &interface.v4 };
+    if packet.key.frontend != *own || packet.key.frontend_port.get() < TRANSLATED_PORTS_FIRST {
+        return frame.conclude(Verdict::Pass);
+    }
+    let Some(reply) = REPLIES.get_ptr_mut(packet.reply_key()) else { return frame.conclude(Verdict::Pass) };
+    // SAFETY: entries live until the program ends; words are written whole.
+    let reply = unsafe { &mut *reply };
+    let now = now();
+    if reply.seen != now {
+        reply.seen = now;
+    }
+    reply.flags |= flags_of(packet);
+    let new = Endpoints {
+        source: reply.frontend,
+        destination: reply.client,
+        source_port: reply.frontend_port,
+        destination_port: reply.client_port,
+    };
+    count(Counter::Restored);
+    send(frame, packet, &new)
+}
+
+/// Translates a packet and sends it along the route of its new destination.
+#[inline(always)]
+fn send(frame: impl Frame, packet: &Packet, new: &Endpoints) -> Action {
+    // SAFETY: all-zero is a valid query.
+    let mut query: FibLookup = unsafe { core::mem::zeroed() };
+    query.ifindex = frame.ifindex();
+    query.l4_protocol = packet.key.protocol;
+    fill(&mut query, packet.v6, &new.source, &new.destination);
+    if frame.route(&mut query, 0) != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
+        count(Counter::DroppedNoRoute);
+        return frame.conclude(Verdict::Drop);
+    }
+    if !frame.translate(packet, new) {
+        count(Counter::DroppedMalformed);
+        return frame.conclude(Verdict::Drop);
+    }
+    let Some(place) = frame.at::<Ethernet>(0) else { return frame.conclude(Verdict::Drop) };
+    // SAFETY: bounds checked by `at`.
+    unsafe {
+        (*place).destination = query.dmac;
+        (*place).source = query.smac;
+    }
+    if query.ifindex == frame.ifindex() {
+        frame.conclude(Verdict::Reflect)
+    } else {
+        frame.conclude(Verdict::Transmit(query.ifindex))
+    }
+}
+
+#[inline(always)]
+fn fill(query: &mut FibLookup, v6: bool, source: &Address, destination: &Address) {
+    if v6 {
+        query.family = AF_INET6;
+        query.__bindgen_anon_3.ipv6_src = source.words;
+        query.__bindgen_anon_4.ipv6_dst = destination.words;
+    } else {
+        query.family = AF_INET;
+        query.__bindgen_anon_3.ipv4_src = source.v4_word();
+        query.__bindgen_anon_4.ipv4_dst = destination.v4_word();
+    }
+}

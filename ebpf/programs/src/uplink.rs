@@ -1,0 +1,70 @@
+//! Ingress of an uplink: the table of verdicts.
+
+use landfall_ebpf_abi::counter::Counter;
+use landfall_ebpf_abi::hash;
+use landfall_ebpf_abi::node::{INTERFACE_SLOTS, Interface, PeerKey};
+use landfall_ebpf_abi::wire::ETHERTYPE_LANDFALL;
+
+use crate::count::count;
+use crate::frame::Frame;
+use crate::maps::{INTERFACES, PEER_FILTER, PEERS};
+use crate::packet::{ETHERNET, ETHERTYPE_ARP, ETHERTYPE_V4, ETHERTYPE_V6, Ethernet};
+use crate::verdict::{Action, Verdict};
+use crate::{arp, forward, ndp, probe};
+
+/// The whole of ingress.
+#[inline(always)]
+pub fn ingress(frame: impl Frame) -> Action {
+    frame.pull(128);
+    let Some(ethernet) = frame.at::<Ethernet>(0) else { return frame.conclude(Verdict::Pass) };
+    // SAFETY: bounds checked by `at`.
+    let ethernet = unsafe { ethernet.read_unaligned() };
+    if ethernet.ethertype == ETHERTYPE_ARP {
+        return arp::answer(frame, &ethernet);
+    }
+    if ethernet.ethertype == ETHERTYPE_V6 && ndp::is_solicitation(frame) {
+        return ndp::answer(frame, &ethernet);
+    }
+    let Some(interface) = addressed_to_us(frame.ifindex(), &ethernet) else {
+        return frame.conclude(Verdict::Pass);
+    };
+    match ethernet.ethertype {
+        ETHERTYPE_V4 => forward::arriving(frame, ethernet, interface, false),
+        ETHERTYPE_V6 => forward::arriving(frame, ethernet, interface, true),
+        other if other == ETHERTYPE_LANDFALL.to_be() => marked(frame, ethernet),
+        _ => frame.conclude(Verdict::Pass),
+    }
+}
+
+/// A frame of another node: a probe, or a packet passed on, which the first nibble tells.
+#[inline(always)]
+fn marked(frame: impl Frame, ethernet: Ethernet) -> Action {
+    let Some(first) = frame.at::<u8>(ETHERNET) else { return frame.conclude(Verdict::Pass) };
+    // SAFETY: bounds checked by `at`.
+    let nibble = unsafe { *first } >> 4;
+    if nibble != 4 && nibble != 6 {
+        return probe::echo(frame, &ethernet);
+    }
+    count(Counter::MarkedArrived);
+    forward::passed_on(frame, ethernet, nibble == 6)
+}
+
+/// This node's entry for the interface, if the frame is for its Ethernet address. A frame that a switch flooded, or that a
+/// promiscuous interface overhears, is another node's.
+#[inline(always)]
+fn addressed_to_us(ifindex: u32, ethernet: &Ethernet) -> Option<&'static Interface> {
+    let interface = INTERFACES.get(ifindex % INTERFACE_SLOTS)?;
+    (interface.ifindex == ifindex && interface.mac == ethernet.destination).then_some(interface)
+}
+
+/// Whether a frame comes from another node of ours.
+#[inline(always)]
+pub fn from_peer(ethernet: &Ethernet) -> bool {
+    let bit = hash::mac_bit(&ethernet.source);
+    let Some(word) = PEER_FILTER.get(bit >> 6) else { return false };
+    if word & (1 << (bit & 63)) == 0 {
+        return false;
+    }
+    // SAFETY: the value is only tested for presence.
+    unsafe { PEERS.get(PeerKey { mac: ethernet.source, zero: 0 }).is_some() }
+}
