@@ -1,1 +1,18 @@
-//! The lab, its scenarios and benchmarks.
+//! The lab: nodes, clients and a switch as network namespaces on one machine, with real Ethernet,
+//! real ARP, real TCP and real failures between them; and the instruments that watch it.
+//!
+//! * [`lab`] brings machines up and down, runs agents and pods on them, and breaks them.
+//! * [`probe`] holds the instruments: probers, captures, connection herds, and what is computed
+//!   from their records.
+//! * [`server`] is what runs in a pod.
+//! * [`figures`] keeps what was measured in `target/figures.json`.
+//! * [`story`] is the narrated demonstration.
+//!
+//! A lab needs root, `ip`, `bridge`, `ethtool` and `nft`, and says so when one is missing. It
+//! leaves nothing behind: see [`lab::registry`] for how.
+
+pub mod figures;
+pub mod lab;
+pub mod probe;
+pub mod server;
+pub mod story;

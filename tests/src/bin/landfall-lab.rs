@@ -1,0 +1,71 @@
+//! `landfall-lab`: the lab to play in, the demonstration, and what runs in a lab's pods.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use landfall_tests::probe::web;
+use landfall_tests::server::{self, Ports};
+use landfall_tests::story;
+
+/// Landfall's lab: nodes, clients and a switch on one machine. Needs root.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell the story: three services, three nodes, and the death of one.
+    Demo,
+    /// Bring a lab up and open a shell in it; the lab ends with the shell.
+    Up {
+        /// The number of nodes.
+        #[arg(long, default_value_t = 3)]
+        nodes: u8,
+        /// Start no agents.
+        #[arg(long)]
+        bare: bool,
+    },
+    /// Run a scenario of the tests by its name, or list them.
+    Scenario {
+        /// The name of a file in `tests/tests`, such as `failover`.
+        name: Option<String>,
+    },
+    /// Serve as a pod does (run by labs).
+    #[command(hide = true)]
+    Pod {
+        /// The pod's name.
+        #[arg(long)]
+        name: String,
+        #[command(flatten)]
+        ports: Ports,
+    },
+    /// Ask a web server for its front page and print it (run by labs).
+    #[command(hide = true)]
+    Get {
+        /// The server's address and port.
+        target: SocketAddr,
+    },
+    /// Keep a core busy (run by labs).
+    #[command(hide = true)]
+    Spin,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Demo => story::demo::tell(),
+        Command::Up { nodes, bare } => story::shell::open(nodes, !bare),
+        Command::Scenario { name } => story::scenario::run(name.as_deref()),
+        Command::Pod { name, ports } => server::serve(&name, ports),
+        Command::Get { target } => {
+            print!("{}", web::get(target, web::PATIENCE)?.body);
+            Ok(())
+        }
+        Command::Spin => loop {
+            std::hint::spin_loop();
+        },
+    }
+}

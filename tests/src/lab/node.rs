@@ -1,0 +1,321 @@
+//! A node: a machine of its own with an agent, pods and faults.
+
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::cgroup::Cgroup;
+use super::host::Host;
+use super::programs;
+use super::settings::{self, Common, Paths};
+use super::switch::{Lan, Port, Switch};
+use super::wait;
+
+/// How long an agent may take to open its admin socket, or to end in order.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node of the lab.
+#[derive(Debug)]
+pub struct Node {
+    host: Host,
+    number: u8,
+    paths: Paths,
+    agent_group: Cgroup,
+    agent: Mutex<Option<Child>>,
+    switch: Arc<Switch>,
+}
+
+impl Node {
+    pub(super) fn new(
+        host: Host,
+        number: u8,
+        paths: Paths,
+        common: &Common,
+        switch: Arc<Switch>,
+    ) -> Result<Self> {
+        let text = settings::file(host.name(), &paths, &host.cgroup().path_on_node()?, common);
+        fs::write(&paths.settings, text)?;
+        let agent_group = host.cgroup().child("agent")?;
+        Ok(Self {
+            host,
+            number,
+            paths,
+            agent_group,
+            agent: Mutex::default(),
+            switch,
+        })
+    }
+
+    /// The node's namespaces, addresses and control group.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The node's number, counted from 1; its pods are in `10.244.NUMBER.0/24`.
+    #[must_use]
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.host.name()
+    }
+
+    /// The node's addresses on the first LAN.
+    #[must_use]
+    pub fn addresses(&self) -> [IpAddr; 2] {
+        [self.host.ipv4().into(), self.host.ipv6().into()]
+    }
+
+    /// Where the node's agent finds and keeps its things.
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// The group of the node's agent.
+    #[must_use]
+    pub fn agent_group(&self) -> &Cgroup {
+        &self.agent_group
+    }
+
+    /// Starts the agent and waits until its admin socket answers.
+    ///
+    /// # Errors
+    /// When it runs already, cannot be run, ends, or does not open its socket within 20 s.
+    pub fn start_agent(&self) -> Result<()> {
+        let mut agent = self.lock();
+        ensure!(agent.is_none(), "{}: the agent runs already", self.name());
+        // The socket of a killed agent would look like an answer.
+        let _ = fs::remove_file(&self.paths.socket);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.paths.log)?;
+        let program = programs::landfall()?;
+        let mut child = self
+            .host
+            .command_in(&self.agent_group, &program)?
+            .args(["agent", "--config"])
+            .arg(&self.paths.settings)
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("run {}", program.display()))?;
+        let opened = wait::until(PATIENCE, "the agent's admin socket", || {
+            if let Some(status) = child.try_wait()? {
+                bail!("the agent ended: {status}");
+            }
+            Ok(UnixStream::connect(&self.paths.socket).is_ok())
+        });
+        if let Err(e) = opened {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(e.context(format!("{}: {}", self.name(), self.log_tail(20))));
+        }
+        *agent = Some(child);
+        Ok(())
+    }
+
+    /// Ends the agent in order and tells how long that took.
+    ///
+    /// # Errors
+    /// When none runs, it fails, or it does not end within 20 s.
+    pub fn stop_agent(&self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.signal(Signal::SIGTERM)?;
+        let mut child = self.lock().take().expect("signal found an agent");
+        let mut status: Option<ExitStatus> = None;
+        wait::until(PATIENCE, "the agent to end", || {
+            status = child.try_wait()?;
+            Ok(status.is_some())
+        })?;
+        let status = status.expect("the wait above saw it end");
+        ensure!(
+            status.success(),
+            "{}: the agent ended with {status}",
+            self.name()
+        );
+        Ok(begun.elapsed())
+    }
+
+    /// Kills the agent with SIGKILL and waits for its end.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn kill_agent(&self) -> Result<()> {
+        let mut child = self
+            .lock()
+            .take()
+            .with_context(|| format!("{}: no agent runs", self.name()))?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Freezes the agent with SIGSTOP.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn freeze_agent(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen agent go on.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn thaw_agent(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// Whether an agent was started here and has not ended.
+    ///
+    /// # Errors
+    /// When its state cannot be asked for.
+    pub fn agent_runs(&self) -> Result<bool> {
+        match self.lock().as_mut() {
+            Some(child) => Ok(child.try_wait()?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// The process id of the running agent.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn agent_pid(&self) -> Result<u32> {
+        let agent = self.lock();
+        let child = agent
+            .as_ref()
+            .with_context(|| format!("{}: no agent runs", self.name()))?;
+        Ok(child.id())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.agent_pid()?;
+        kill(Pid::from_raw(pid.cast_signed()), signal)
+            .with_context(|| format!("{}: {signal} to the agent", self.name()))
+    }
+
+    /// Runs `landfall WORDS... --config FILE` on the node and gives what it printed.
+    ///
+    /// # Errors
+    /// When it does not succeed, with what it said.
+    pub fn landfall(&self, words: &str) -> Result<String> {
+        let program = programs::landfall()?;
+        self.host.output(&format!(
+            "{} {words} --config {}",
+            program.display(),
+            self.paths.settings.display()
+        ))
+    }
+
+    /// As [`Self::landfall`] with `-o json`, parsed.
+    ///
+    /// # Errors
+    /// When it does not succeed or does not print JSON.
+    pub fn landfall_json(&self, words: &str) -> Result<Value> {
+        let text = self.landfall(&format!("{words} -o json"))?;
+        serde_json::from_str(&text).with_context(|| format!("landfall {words} -o json: {text}"))
+    }
+
+    /// The node dies: its carrier and all its processes are gone in one instant. The link goes
+    /// first, or the dying sockets would still say goodbye.
+    ///
+    /// # Errors
+    /// When the node is dead already.
+    pub fn die(&self) -> Result<()> {
+        self.set_carrier(Lan::First, false)?;
+        self.host.cgroup().kill()?;
+        if let Some(mut child) = self.lock().take() {
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Everything on the node stops, as when its hypervisor pauses it; its network stack is the
+    /// machine's and goes on, so its carrier goes too.
+    ///
+    /// # Errors
+    /// When the node is dead.
+    pub fn pause(&self, paused: bool) -> Result<()> {
+        self.set_carrier(Lan::First, !paused)?;
+        self.host.cgroup().freeze(paused)
+    }
+
+    /// Takes the carrier of an interface away, or gives it back.
+    ///
+    /// # Errors
+    /// When the node has no interface on that LAN.
+    pub fn set_carrier(&self, lan: Lan, up: bool) -> Result<()> {
+        self.switch.set_carrier(self.name(), lan, up)
+    }
+
+    /// Cuts an interface off without its losing carrier, or undoes it.
+    ///
+    /// # Errors
+    /// When the node has no interface on that LAN.
+    pub fn set_port(&self, lan: Lan, port: Port) -> Result<()> {
+        self.switch.set_port(self.name(), lan, port)
+    }
+
+    /// The files below the node's own bpffs.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn pinned(&self) -> Result<Vec<PathBuf>> {
+        fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+            for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    walk(&entry.path(), found)?;
+                } else {
+                    found.push(entry.path());
+                }
+            }
+            Ok(())
+        }
+        self.host.namespace().run_as_machine(|| {
+            let mut found = Vec::new();
+            walk(Path::new("/sys/fs/bpf"), &mut found)?;
+            Ok(found)
+        })
+    }
+
+    /// The last lines of what the agent printed.
+    #[must_use]
+    pub fn log_tail(&self, lines: usize) -> String {
+        let text = fs::read_to_string(&self.paths.log).unwrap_or_default();
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Child>> {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.lock().take() {
+            // Both fail only when the agent has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
