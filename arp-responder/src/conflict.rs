@@ -30,6 +30,9 @@ pub struct ProbeTiming {
     pub retry: Duration,
     /// The same late conflict is told again after this (RFC 5227 section 2.4, DEFEND_INTERVAL).
     pub report_again: Duration,
+    /// One with another station is told no sooner than this after the last, so that a station that makes up addresses
+    /// cannot flood the reconciler.
+    pub report_other: Duration,
 }
 
 impl Default for ProbeTiming {
@@ -39,6 +42,7 @@ impl Default for ProbeTiming {
             background: Duration::from_secs(30),
             retry: Duration::from_millis(100),
             report_again: Duration::from_secs(10),
+            report_other: Duration::from_secs(1),
         }
     }
 }
@@ -148,9 +152,9 @@ impl ConflictDetection {
         self.own = own;
     }
 
-    /// The addresses that other nodes of ours have on the link of `interface`.
-    pub fn set_peers(&mut self, interface: InterfaceIndex, peers: BTreeSet<MacAddr>) {
-        self.peers.insert(interface, peers);
+    /// The addresses that other nodes of ours have on the link of each interface.
+    pub fn set_peers(&mut self, peers: BTreeMap<InterfaceIndex, BTreeSet<MacAddr>>) {
+        self.peers = peers;
     }
 
     /// Asks for `vip` before its first announcement; `Clear` or `Conflict` follows.
@@ -201,7 +205,14 @@ impl ConflictDetection {
             State::Held(_) if claim.probe || from_peer => None,
             State::Held(told) => {
                 let again = told.is_none_or(|(mac, at)| {
-                    mac != claim.mac || now >= at + self.timing.report_again
+                    let same = mac == claim.mac;
+                    let timing = &self.timing;
+                    now >= at
+                        + if same {
+                            timing.report_again
+                        } else {
+                            timing.report_other
+                        }
                 });
                 again.then(|| {
                     *told = Some((claim.mac, now));

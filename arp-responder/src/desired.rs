@@ -63,7 +63,8 @@ pub enum Role {
 /// What happened on the link.
 #[derive(Debug)]
 pub enum Event {
-    /// A first announcement found the VIP free; it is being announced, and answered for if by socket.
+    /// A first announcement found the VIP free. It is being announced, and answered for if by socket; where the kernel
+    /// answers, its program is to be told now.
     ProbeCleared {
         /// Where.
         interface: InterfaceIndex,
@@ -101,7 +102,7 @@ pub enum Event {
         error: io::Error,
     },
     /// A group was joined for the interface's own filter only, without an MLD report: switches that snoop MLD may keep
-    /// solicitations away. IPv6 is disabled on the interface.
+    /// solicitations away. The interface has no IPv6, for instance because its MTU is below 1,280 bytes.
     GroupUnreported {
         /// Where.
         interface: InterfaceIndex,

@@ -17,6 +17,8 @@ use crate::responder::{AnswerCounts, Responder};
 use crate::takeover::{AnnounceTiming, Takeover};
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 /// What the engine wants done.
@@ -65,9 +67,9 @@ impl Engine {
         let before = std::mem::replace(&mut self.desired, desired);
         self.conflicts
             .set_own(self.desired.interfaces.values().map(|i| i.mac).collect());
-        for (&interface, wanted) in &self.desired.interfaces {
-            self.conflicts.set_peers(interface, wanted.peers.clone());
-        }
+        let wanted = self.desired.interfaces.iter();
+        self.conflicts
+            .set_peers(wanted.map(|(&index, i)| (index, i.peers.clone())).collect());
         self.up
             .retain(|interface| self.desired.interfaces.contains_key(interface));
         let after = &self.desired;

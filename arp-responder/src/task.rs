@@ -44,6 +44,8 @@ use port::{Port, Received};
 const PUBLISH_COUNTS: Duration = Duration::from_millis(500);
 /// How often an interface that refuses a socket is tried again, besides after each change of a link.
 const RETRY: Duration = Duration::from_secs(1);
+/// Late conflicts are told while no more events than this wait for room in the channel.
+const MOST_PENDING: usize = 4_096;
 /// Timers are late by no more than this when frames come in faster than they are read.
 const MOST_LATE: Duration = Duration::from_millis(50);
 
@@ -289,6 +291,12 @@ impl EventLoop {
                     if let Some(port) = self.ports.get_mut(&interface) {
                         port.queue(&frame, claims);
                     }
+                }
+                // It is told again while it lasts; the others are told once and have to be kept.
+                Action::Report(Event::LateConflict { interface, ip, mac })
+                    if self.pending.len() >= MOST_PENDING =>
+                {
+                    tracing::debug!(%interface, %ip, %mac, "late conflict not told, too many wait");
                 }
                 Action::Report(event) => self.pending.push_back(event),
             }

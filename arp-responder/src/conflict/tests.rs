@@ -21,7 +21,7 @@ fn ms(milliseconds: u64) -> BootInstant {
 fn detection() -> ConflictDetection {
     let mut detection = ConflictDetection::new(ProbeTiming::default());
     detection.set_own(BTreeSet::from([OWN]));
-    detection.set_peers(LAN, BTreeSet::from([PEER]));
+    detection.set_peers(BTreeMap::from([(LAN, BTreeSet::from([PEER]))]));
     detection
 }
 
@@ -158,6 +158,17 @@ fn a_stranger_who_claims_a_held_vip_is_told_and_not_more_than_every_ten_seconds(
 }
 
 #[test]
+fn a_station_that_makes_up_addresses_is_not_told_at_every_frame() {
+    let mut detection = held();
+    let told = (0..3_000).filter(|&n: &u16| {
+        let [high, low] = n.to_be_bytes();
+        let forged = MacAddr(2, 1, 1, 1, high, low);
+        detection.heard(LAN, claim(forged), ms(n.into())).is_some()
+    });
+    assert_eq!(told.count(), 3);
+}
+
+#[test]
 fn peers_and_those_who_only_ask_do_not_contest_a_held_vip() {
     let mut detection = held();
     assert_eq!(detection.heard(LAN, claim(PEER), ms(1)), None);
@@ -172,7 +183,7 @@ fn peers_and_those_who_only_ask_do_not_contest_a_held_vip() {
         ),
         None
     );
-    detection.set_peers(LAN, BTreeSet::new());
+    detection.set_peers(BTreeMap::new());
     assert!(
         detection.heard(LAN, claim(PEER), ms(3)).is_some(),
         "no peer any more"

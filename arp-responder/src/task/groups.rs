@@ -3,7 +3,7 @@
 //! Joined with `IPV6_ADD_MEMBERSHIP` on a socket that is never read: the kernel then sets the interface's own filter and
 //! also sends MLD reports. The reports are the point: a switch or bridge that snoops MLD keeps solicitations away from
 //! ports where nobody reported the group, so that a membership of the packet socket alone (`PACKET_ADD_MEMBERSHIP`)
-//! works on a desk and fails in a data centre. That is the fallback, for interfaces with IPv6 disabled.
+//! works on a desk and fails in a data centre. That is the fallback, for interfaces without IPv6.
 //!
 //! The kernel charges memberships to a socket's option memory (`net.core.optmem_max`), enough for some hundreds; when one
 //! socket is full, another is opened.

@@ -43,6 +43,8 @@ pub(super) struct PacketSocket {
     socket: AsyncFd<Socket>,
     interface: InterfaceIndex,
     outbox: VecDeque<Outgoing>,
+    /// The last frame found no room in the outbox.
+    overflowing: bool,
     /// When to try again after the driver's queue was full.
     again_at: Option<BootInstant>,
 }
@@ -77,6 +79,7 @@ impl PacketSocket {
             socket,
             interface,
             outbox: VecDeque::new(),
+            overflowing: false,
             again_at: None,
         })
     }
@@ -130,11 +133,13 @@ impl PacketSocket {
     }
 
     pub(super) fn queue(&mut self, bytes: Vec<u8>, claims: bool) {
-        if self.outbox.len() < OUTBOX {
+        let room = self.outbox.len() < OUTBOX;
+        if room {
             self.outbox.push_back(Outgoing { bytes, claims });
-        } else {
-            tracing::warn!(interface = %self.interface, "frame dropped since too many wait to leave");
+        } else if !self.overflowing {
+            tracing::warn!(interface = %self.interface, "frames dropped, too many wait to leave");
         }
+        self.overflowing = !room;
     }
 
     /// Sends what waits, as far as there is room; what claims a VIP is dropped from the deadline on.
