@@ -4,5 +4,6 @@
 //! [`model::DesiredState`], the planners in [`plan`] turn that and what was [observed](model::Observed) into a `Plan`, and
 //! effects carry the plan out. Nothing here knows of tokio, kube or aya: the manifest is the wall.
 
+pub mod election;
 pub mod model;
 pub mod plan;
