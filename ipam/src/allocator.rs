@@ -13,7 +13,7 @@ mod report;
 mod settle;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use self::groups::Groups;
@@ -34,7 +34,7 @@ use crate::request::{ServiceId, ServiceRequest, Turn};
 pub struct Allocator {
     started: bool,
     /// Services heard of in the import phase.
-    imported: BTreeMap<ServiceId, ServiceRequest>,
+    imported: HashMap<ServiceId, ServiceRequest>,
     pools: PoolTable,
     occupancy: Occupancy,
     groups: Groups,
@@ -67,11 +67,11 @@ impl Allocator {
     pub fn start(&mut self) -> Changes {
         let mut work = Work::default();
         self.started = true;
-        let imported: BTreeMap<Turn, ServiceRequest> = std::mem::take(&mut self.imported)
-            .into_values()
-            .map(|request| (request.turn(), request))
-            .collect();
-        for request in imported.into_values() {
+        let mut imported: Vec<ServiceRequest> =
+            std::mem::take(&mut self.imported).into_values().collect();
+        imported.sort_unstable_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        self.services.reserve(imported.len());
+        for request in imported {
             self.adopt(request, &mut work);
         }
         self.finish(work)

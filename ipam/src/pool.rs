@@ -51,8 +51,8 @@ impl Pool {
                 return Err(PoolError::OverlappingBlocks {
                     first,
                     second,
-                    first_block: blocks[first],
-                    second_block: blocks[second],
+                    first_block: Box::new(blocks[first]),
+                    second_block: Box::new(blocks[second]),
                 });
             }
         }
@@ -142,9 +142,9 @@ pub enum PoolError {
         /// Index of the later one.
         second: usize,
         /// The earlier one.
-        first_block: Block,
+        first_block: Box<Block>,
         /// The later one.
-        second_block: Block,
+        second_block: Box<Block>,
     },
 }
 

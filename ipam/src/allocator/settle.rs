@@ -5,7 +5,7 @@
 //! and those whose tickets it made good, until nobody is left whom something free could help. Fed by
 //! the public events of [`super::Allocator`]; feeds [`Changes`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) held: Vec<Assigned>,
     pub(super) outcome: Option<Outcome>,
     tickets: Vec<Ticket>,
+    /// How it stood before the event being worked off, once the event has touched it.
+    before: Option<Before>,
 }
 
 impl Entry {
@@ -33,6 +35,7 @@ impl Entry {
             held: Vec::new(),
             outcome: None,
             tickets: Vec::new(),
+            before: None,
         }
     }
 
@@ -48,16 +51,17 @@ impl Entry {
 }
 
 /// How a service stood before the event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Before {
-    addresses: BTreeSet<IpAddr>,
+    addresses: Vec<IpAddr>,
     outcome: Option<Outcome>,
 }
 
 /// One event being worked off.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    before: BTreeMap<ServiceId, Before>,
+    touched: Vec<ServiceId>,
+    removed: Option<(ServiceId, Before)>,
     due: BTreeSet<Turn>,
     /// Tickets made good during the event, each with the oldest service that held it when that was
     /// last looked up; at most one call per ticket is current, others are dropped when met.
@@ -75,25 +79,25 @@ impl Work {
 
 impl Allocator {
     /// Notes how a service stands before the event first changes it.
-    pub(super) fn note(&self, id: &ServiceId, work: &mut Work) {
-        if work.before.contains_key(id) {
-            return;
-        }
-        let Some(entry) = self.services.get(id) else {
+    fn note(&mut self, id: &ServiceId, work: &mut Work) {
+        let Some(entry) = self.services.get_mut(id) else {
             return;
         };
-        let known = entry.outcome.is_some();
+        if entry.before.is_some() {
+            return;
+        }
         // A service not heard of before stands as its status says.
+        let known = entry.outcome.is_some();
         let addresses = if known {
             entry.set()
         } else {
             entry.request.current.clone()
         };
-        let before = Before {
-            addresses: addresses.into_iter().collect(),
+        entry.before = Some(Before {
+            addresses,
             outcome: entry.outcome.clone(),
-        };
-        work.before.insert(id.clone(), before);
+        });
+        work.touched.push(id.clone());
     }
 
     /// Takes a service in, with those addresses of its status that are legal.
@@ -150,6 +154,7 @@ impl Allocator {
             self.release(id, address, work);
         }
         if let Some(entry) = self.services.remove(id) {
+            work.removed = entry.before.map(|before| (id.clone(), before));
             self.waiting.leave(&entry.request.turn(), &entry.tickets);
             work.due.remove(&entry.request.turn());
         }
@@ -206,29 +211,21 @@ impl Allocator {
                 work.calls.remove(&(turn, ticket));
             }
         }
-        let mut changes = Changes {
-            services: BTreeMap::new(),
-            pools: self.pools.take_touched(),
-        };
-        for (id, before) in work.before {
-            let entry = self.services.get(&id);
-            let outcome = entry.and_then(|entry| entry.outcome.clone());
-            let now: BTreeSet<IpAddr> = entry.into_iter().flat_map(Entry::set).collect();
-            if outcome == before.outcome && now == before.addresses {
-                continue;
-            }
-            let lost = before.addresses.difference(&now).copied().collect();
-            let gained = now.difference(&before.addresses).copied().collect();
-            changes.services.insert(
-                id,
-                ServiceChange {
-                    lost,
-                    gained,
-                    outcome,
-                },
-            );
+        let pools = self.pools.take_touched();
+        let removed = work
+            .removed
+            .map(|(id, before)| (id, change(before.addresses, None)));
+        let services = &mut self.services;
+        let changed = work.touched.into_iter().filter_map(|id| {
+            let entry = services.get_mut(&id)?;
+            let before = entry.before.take()?;
+            let same = entry.outcome == before.outcome && entry.set() == before.addresses;
+            (!same).then(|| (id, change(before.addresses, entry.outcome.clone())))
+        });
+        Changes {
+            services: changed.chain(removed).collect(),
+            pools,
         }
-        changes
     }
 
     /// The oldest of those due and of those for whom an address became free; with the ticket that
@@ -298,7 +295,7 @@ impl Allocator {
         } else {
             self.serve_requested(&request, work)
         };
-        if !tickets.is_empty() {
+        if !refusals.is_empty() {
             self.waiting.enter(turn, &tickets);
         }
         if let Some(entry) = self.services.get_mut(id) {
@@ -353,7 +350,17 @@ impl Allocator {
             }
             refusals.push(self.refuse_family(request, family));
             match &request.pool {
-                Some(pool) => tickets.push(Ticket::Pool(pool.as_str().into(), family)),
+                // A pool that is not there or not for this service has no ticket: should it come,
+                // or be relabelled, everybody who waits is asked anew.
+                Some(name) => {
+                    if self
+                        .pools
+                        .by_name(name)
+                        .is_some_and(|state| state.admits(request))
+                    {
+                        tickets.push(Ticket::Pool(name.as_str().into(), family));
+                    }
+                }
                 None => tickets.extend(
                     self.pools
                         .classes
@@ -548,6 +555,21 @@ impl Allocator {
         for turn in self.waiting.for_addresses(address, address) {
             work.wake(turn);
         }
+    }
+}
+
+/// The change from having `before` to `outcome`.
+fn change(before: Vec<IpAddr>, outcome: Option<Outcome>) -> ServiceChange {
+    let before: BTreeSet<IpAddr> = before.into_iter().collect();
+    let now: BTreeSet<IpAddr> = outcome
+        .iter()
+        .flat_map(Outcome::addresses)
+        .map(|assigned| assigned.address)
+        .collect();
+    ServiceChange {
+        lost: before.difference(&now).copied().collect(),
+        gained: now.difference(&before).copied().collect(),
+        outcome,
     }
 }
 
