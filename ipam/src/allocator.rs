@@ -71,6 +71,7 @@ impl Allocator {
             std::mem::take(&mut self.imported).into_values().collect();
         imported.sort_unstable_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         self.services.reserve(imported.len());
+        work.wake_all(imported.iter().map(ServiceRequest::turn));
         for request in imported {
             self.adopt(request, &mut work);
         }
@@ -89,7 +90,10 @@ impl Allocator {
         }
         let mut work = Work::default();
         match self.services.get(&request.id) {
-            None => self.adopt(request, &mut work),
+            None => {
+                work.wake(&request.turn());
+                self.adopt(request, &mut work);
+            }
             Some(entry) => {
                 request.current.clone_from(&entry.request.current);
                 if *entry.request == request {

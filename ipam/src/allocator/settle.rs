@@ -75,6 +75,11 @@ impl Work {
             self.due.insert(turn.clone());
         }
     }
+
+    /// Has all of them served; cheap when they come in order and nobody is due yet.
+    pub(super) fn wake_all(&mut self, turns: impl Iterator<Item = Turn>) {
+        self.due.append(&mut turns.collect());
+    }
 }
 
 impl Allocator {
@@ -100,7 +105,8 @@ impl Allocator {
         work.touched.push(id.clone());
     }
 
-    /// Takes a service in, with those addresses of its status that are legal.
+    /// Takes a service in, with those addresses of its status that are legal. It is for the caller
+    /// to wake it.
     pub(super) fn adopt(&mut self, request: ServiceRequest, work: &mut Work) {
         let request = Arc::new(request);
         let id = request.id.clone();
@@ -112,7 +118,6 @@ impl Allocator {
                 self.assign(&id, address, work);
             }
         }
-        work.wake(&request.turn());
     }
 
     /// Replaces the request of a known service and releases what it makes illegal.
