@@ -80,7 +80,7 @@ clippy-kernel:
 doc:
 	@RUSTDOCFLAGS='-D warnings' $(STEP) doc cargo doc --locked --no-deps $(CRATES)
 deny:
-	@$(STEP) deny cargo deny --workspace --log-level error check bans licenses sources
+	@$(STEP) deny cargo deny --locked --workspace --log-level error check bans licenses sources
 unit:
 	@$(STEP) unit cargo test --locked $(CRATES) --exclude landfall-ebpf --exclude landfall-tests
 # The kernel's own verifier and BPF_PROG_TEST_RUN, as root.
