@@ -5,6 +5,7 @@
 //! * [`probe`] holds the instruments: probers, captures, connection herds, and what is computed
 //!   from their records.
 //! * [`server`] is what runs in a pod.
+//! * [`scenario`] is what a running Landfall must hold, for the tests and the demonstration.
 //! * [`figures`] keeps what was measured in `target/figures.json`.
 //! * [`story`] is the narrated demonstration.
 //!
@@ -14,5 +15,6 @@
 pub mod figures;
 pub mod lab;
 pub mod probe;
+pub mod scenario;
 pub mod server;
 pub mod story;

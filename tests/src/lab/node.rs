@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ use super::wait;
 /// How long an agent may take to open its admin socket, or to end in order.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The last octet of the first pod's address; earlier ones are the gateway's and spare.
+const FIRST_POD: u8 = 10;
+
 /// A node of the lab.
 #[derive(Debug)]
 pub struct Node {
@@ -31,6 +35,7 @@ pub struct Node {
     paths: Paths,
     agent_group: Cgroup,
     agent: Mutex<Option<Child>>,
+    next_pod: AtomicU8,
     switch: Arc<Switch>,
 }
 
@@ -51,6 +56,7 @@ impl Node {
             paths,
             agent_group,
             agent: Mutex::default(),
+            next_pod: AtomicU8::new(FIRST_POD),
             switch,
         })
     }
@@ -65,6 +71,15 @@ impl Node {
     #[must_use]
     pub fn number(&self) -> u8 {
         self.number
+    }
+
+    /// The last octet for a new pod's address. None is used twice, as with real address plugins.
+    pub(super) fn next_pod(&self) -> Result<u8> {
+        let next = |number: u8| number.checked_add(1);
+        self.next_pod
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .ok()
+            .with_context(|| format!("{} has had 245 pods", self.name()))
     }
 
     /// The node's name.
@@ -274,7 +289,8 @@ impl Node {
         self.switch.set_port(self.name(), lan, port)
     }
 
-    /// The files below the node's own bpffs.
+    /// What is pinned in the node's own bpffs. The kernel's own `maps.debug` and `progs.debug`,
+    /// which every new bpffs has, do not count.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -284,7 +300,7 @@ impl Node {
                 let entry = entry?;
                 if entry.file_type()?.is_dir() {
                     walk(&entry.path(), found)?;
-                } else {
+                } else if entry.path().extension().is_none_or(|ext| ext != "debug") {
                     found.push(entry.path());
                 }
             }

@@ -57,16 +57,15 @@ pub enum PodState {
 pub struct Pod {
     spec: PodSpec,
     host: Host,
-    node: String,
-    node_ip: Ipv4Addr,
+    node: Host,
     veth: String,
     server: Child,
 }
 
 impl Pod {
     /// Brings a pod up on `node` and waits until it serves.
-    pub(super) fn start(node: &Node, spec: PodSpec, number: u8) -> Result<Self> {
-        let (subnet, name) = (node.number(), &spec.name);
+    pub(super) fn start(node: &Node, spec: PodSpec) -> Result<Self> {
+        let (subnet, number, name) = (node.number(), node.next_pod()?, &spec.name);
         let v4 = Ipv4Addr::new(10, 244, subnet, number);
         let v6: Ipv6Addr = format!("fd00:244:{subnet}::{number}").parse()?;
         let gateway = (
@@ -123,8 +122,7 @@ impl Pod {
         let pod = Self {
             spec,
             host,
-            node: node.host().name().to_owned(),
-            node_ip: node.host().ipv4(),
+            node: node.host().clone(),
             veth,
             server,
         };
@@ -150,7 +148,7 @@ impl Pod {
     /// The name of the node the pod runs on.
     #[must_use]
     pub fn node(&self) -> &str {
-        &self.node
+        self.node.name()
     }
 
     /// The node's end of the pod's wire.
@@ -181,7 +179,7 @@ impl Pod {
                 "name": self.spec.name, "namespace": "default", "labels": self.spec.labels,
             },
             "spec": {
-                "nodeName": self.node,
+                "nodeName": self.node.name(),
                 "containers": [{
                     "name": "server", "image": "landfall.test/pod:1",
                     "ports": [
@@ -192,7 +190,7 @@ impl Pod {
                 }],
             },
             "status": {
-                "phase": "Running", "hostIP": self.node_ip.to_string(),
+                "phase": "Running", "hostIP": self.node.ipv4().to_string(),
                 "podIP": v4, "podIPs": [{"ip": v4}, {"ip": v6}],
                 "conditions": [{"type": "Ready", "status": ready}],
             },
@@ -207,8 +205,10 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        // Both fail only when the server has ended already.
+        // These fail only when the server has ended already.
         let _ = self.server.kill();
         let _ = self.server.wait();
+        // The wire would go with the namespace, but later; when the lab is gone, it is gone too.
+        let _ = self.node.output(&format!("ip link del {}", self.veth));
     }
 }

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use self::frame::Asker;
 use super::gap::{self, Gap, Window};
 use super::packet::PacketSocket;
 use super::task::{StopFlag, Task, readable};
 use crate::lab::host::{Host, Mac};
+use crate::lab::wait;
 
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -97,6 +98,22 @@ impl NeighbourProber {
     pub fn stop(self) -> NeighbourRecord {
         self.0.stop()
     }
+}
+
+/// Asks for an address until exactly one MAC answers, and gives it.
+///
+/// # Errors
+/// When none or more than one answers within `patience`.
+pub fn who_has(host: &Host, ip: IpAddr, patience: Duration) -> Result<Mac> {
+    wait::until_ok(patience, "one MAC to answer", || {
+        let prober = NeighbourProber::start(host, &[ip], Duration::from_millis(10))?;
+        std::thread::sleep(Duration::from_millis(50));
+        let macs = prober.stop().macs(ip);
+        match (macs.len(), macs.first()) {
+            (1, Some(mac)) => Ok(*mac),
+            _ => bail!("{ip} is answered by {macs:?}"),
+        }
+    })
 }
 
 impl NeighbourRecord {

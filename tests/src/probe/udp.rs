@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -23,7 +24,8 @@ const OPEN_SOCKETS: usize = 400;
 pub enum SourcePort {
     /// The same for all: one flow.
     One,
-    /// Another for each request: a new flow each.
+    /// Another for each request: a new flow each. Ports are given out in turn, so that none is
+    /// used again before the data path may have forgotten its flow.
     Fresh,
 }
 
@@ -73,7 +75,9 @@ impl UdpProber {
         interval: Duration,
         port: SourcePort,
     ) -> Result<Self> {
-        let first = host.run(|| open(target)).context("the prober's socket")?;
+        let first = host
+            .run(|| open(target, port))
+            .context("the prober's socket")?;
         Ok(Self(Task::start(host, "udp", move |stop| {
             Probing::new(target, port, first).run(interval, &stop)
         })))
@@ -159,7 +163,7 @@ impl Probing {
     fn ask(&mut self, now: Instant) {
         if self.port == SourcePort::Fresh
             && !self.requests.is_empty()
-            && let Ok(socket) = open(self.target)
+            && let Ok(socket) = open(self.target, self.port)
         {
             self.sockets.push_back(socket);
             if self.sockets.len() > OPEN_SOCKETS {
@@ -221,13 +225,23 @@ fn parse(bytes: &[u8]) -> Option<(usize, String, SocketAddr)> {
     ))
 }
 
-fn open(target: SocketAddr) -> io::Result<UdpSocket> {
+fn open(target: SocketAddr, port: SourcePort) -> io::Result<UdpSocket> {
     let any: IpAddr = match target {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind((any, 0))?;
+    let socket = match port {
+        SourcePort::One => UdpSocket::bind((any, 0))?,
+        SourcePort::Fresh => UdpSocket::bind((any, next_port()))?,
+    };
     socket.set_nonblocking(true)?;
     socket.connect(target)?;
     Ok(socket)
+}
+
+/// The next of the ports 10000 to 59999.
+fn next_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed) % 50_000;
+    u16::try_from(10_000 + number).expect("10000 to 59999 are ports")
 }

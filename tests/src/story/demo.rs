@@ -9,16 +9,13 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::tell::Narrator;
 use crate::lab::host::Mac;
-use crate::lab::manifests::{self, example};
 use crate::lab::node::Node;
 use crate::lab::pod::PodSpec;
 use crate::lab::{Lab, wait};
 use crate::probe::herd::Herd;
 use crate::probe::neighbour::NeighbourProber;
 use crate::probe::udp::{SourcePort, UdpProber};
-
-/// The services of the story, in the order in which the example has them.
-const SERVICES: [&str; 3] = ["svc1", "svc2", "svc3"];
+use crate::scenario::{SERVICES, example_with_echoes};
 
 /// The connections that are to outlive a node.
 const CONNECTIONS: usize = 200;
@@ -51,7 +48,7 @@ pub fn tell() -> Result<()> {
     lab.start_agents()?;
     // The example's services with the echo ports of the lab's pods beside the web port.
     lab.manifests()
-        .write("l2-announcement.yaml", &with_echo_ports()?)?;
+        .write("l2-announcement.yaml", &example_with_echoes(false)?)?;
     narrator.say("$ cp tests/examples/l2-announcement.yaml /etc/landfall/manifests/");
     let vips = addresses(&lab)?;
     narrator.ran(
@@ -183,19 +180,4 @@ fn holders(lab: &Lab, vips: &[IpAddr]) -> Result<BTreeMap<IpAddr, Mac>> {
             Ok((*vip, *macs.first().expect("there is one")))
         })
         .collect()
-}
-
-/// The example with the ports 7000/TCP and 5000/UDP added to each service.
-fn with_echo_ports() -> Result<String> {
-    let mut text = String::new();
-    for document in example("l2-announcement.yaml")?.split("\n---\n") {
-        let mut object: serde_json::Value = serde_norway::from_str(document)?;
-        if object["kind"] == "Service" {
-            manifests::add_port(&mut object, "echo", "TCP", 7000)?;
-            manifests::add_port(&mut object, "ping", "UDP", 5000)?;
-        }
-        text += &serde_norway::to_string(&object)?;
-        text += "---\n";
-    }
-    Ok(text)
 }

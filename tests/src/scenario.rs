@@ -1,0 +1,13 @@
+//! What a running Landfall must hold. Each module is one idea: it breaks something on a [`Stage`]
+//! or just uses it, and gives what it measured, for a test to judge and record. The same checks run
+//! on plain nodes and on nodes with firewalls.
+
+pub mod endpoint;
+pub mod failover;
+pub mod first_answer;
+pub mod reach;
+pub mod restart;
+mod stage;
+
+pub(crate) use stage::example_with_echoes;
+pub use stage::{ALLOWED_PORTS, SERVICES, Stage, StageBuilder};

@@ -1,0 +1,235 @@
+//! The node that announces an address goes, in one way or another, and another takes over.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Stage;
+use crate::lab::host::Mac;
+use crate::lab::node::Node;
+use crate::lab::wait;
+use crate::probe::herd::Herd;
+use crate::probe::neighbour::{Duplicate, NeighbourProber, NeighbourRecord};
+use crate::probe::udp::{SourcePort, UdpProber, UdpRecord};
+
+/// How long things are watched before the fault.
+const BEFORE: Duration = Duration::from_millis(300);
+
+/// What was seen of an address while its holder went.
+#[derive(Debug)]
+pub struct Takeover {
+    /// The longest time without an answer to a UDP request, one each 5 ms, a new flow each.
+    pub gap: Duration,
+    /// The longest time without an answer to an ARP request.
+    pub arp_gap: Duration,
+    /// Answers that were one too many.
+    pub duplicates: Vec<Duplicate>,
+    /// Who answered in the end.
+    pub successor: Mac,
+}
+
+/// Watches `vip` from the client (requests) and the watcher (ARP, every `ask`), lets `fault`
+/// happen, and watches on for `after`.
+///
+/// # Errors
+/// When the fault cannot be made, or nobody answers in the end.
+pub fn watch(
+    stage: &Stage,
+    vip: IpAddr,
+    ask: Duration,
+    after: Duration,
+    fault: impl FnOnce() -> Result<()>,
+) -> Result<Takeover> {
+    let udp = UdpProber::start(
+        stage.lab.client(),
+        (vip, 5000).into(),
+        Duration::from_millis(5),
+        SourcePort::Fresh,
+    )?;
+    let arp = NeighbourProber::start(stage.lab.watcher(), &[vip], ask)?;
+    std::thread::sleep(BEFORE);
+    fault()?;
+    std::thread::sleep(after);
+    judge(&udp.stop(), &arp.stop(), vip)
+}
+
+fn judge(udp: &UdpRecord, arp: &NeighbourRecord, vip: IpAddr) -> Result<Takeover> {
+    let successor = arp.answers(vip).last().context("nobody ever answered")?.mac;
+    let takeover = Takeover {
+        gap: udp.longest_gap().length,
+        arp_gap: arp.longest_gap(vip).length,
+        duplicates: arp.duplicates(Duration::MAX),
+        successor,
+    };
+    println!(
+        "{vip}: silent for {:?}, by ARP for {:?}; {} of {} requests lost, worst delay {:?}",
+        takeover.gap,
+        takeover.arp_gap,
+        udp.lost(),
+        udp.requests.len(),
+        udp.worst_delay
+    );
+    Ok(takeover)
+}
+
+/// The node that announces the first service dies: carrier and processes are gone at once.
+///
+/// # Errors
+/// When no other node takes over.
+pub fn node_death(stage: &Stage, after: Duration) -> Result<Takeover> {
+    let victim = stage.holder(stage.vip())?;
+    let ask = Duration::from_millis(100);
+    let takeover = watch(stage, stage.vip(), ask, after, || victim.die())?;
+    ensure!(
+        takeover.successor != victim.host().mac(),
+        "nobody took over from {}",
+        victim.name()
+    );
+    Ok(takeover)
+}
+
+/// The agent that announces the first service is stopped in order, and started again afterwards.
+///
+/// # Errors
+/// When no other node takes over.
+pub fn drain(stage: &Stage) -> Result<Takeover> {
+    let leaver = stage.holder(stage.vip())?;
+    let ask = Duration::from_millis(5);
+    let after = Duration::from_millis(1500);
+    let takeover = watch(stage, stage.vip(), ask, after, || {
+        leaver.stop_agent().map(drop)
+    })?;
+    ensure!(
+        takeover.successor != leaver.host().mac(),
+        "nobody took over from {}",
+        leaver.name()
+    );
+    leaver.start_agent()?;
+    Ok(takeover)
+}
+
+/// Connections through the first service while its announcing node dies.
+#[derive(Debug)]
+pub struct Survival {
+    /// Connections whose pod lives on another node.
+    pub elsewhere: usize,
+    /// Those of them that died.
+    pub lost: usize,
+}
+
+/// Opens `connections` connections, lets the announcing node die, and waits until those to pods
+/// elsewhere have gone on.
+///
+/// # Errors
+/// When one of them does not go on within 20 s although it has not died.
+pub fn connections_through_node_death(stage: &Stage, connections: usize) -> Result<Survival> {
+    let victim = stage.holder(stage.vip())?;
+    let doomed = stage.pods_on(victim);
+    let pause = Duration::from_millis(200);
+    let herd = Herd::open(stage.lab.client(), stage.echo(), connections, pause)?;
+    let begun = Instant::now();
+    wait::until(Duration::from_secs(5), "every connection to talk", || {
+        Ok(herd.alive_since(begun, |_| true) == connections)
+    })?;
+    victim.die()?;
+    // An echo that was on its way in that instant may still arrive.
+    let died = Instant::now() + Duration::from_millis(50);
+    let lives_elsewhere = |pod: &str| !doomed.iter().any(|name| name == pod);
+    let elsewhere = herd
+        .members()
+        .iter()
+        .filter(|m| lives_elsewhere(&m.pod))
+        .count();
+    ensure!(elsewhere > 0, "no connection has its pod on another node");
+    wait::until(
+        Duration::from_secs(20),
+        "the connections to go on or die",
+        || {
+            let members = herd.members();
+            let mut elsewhere = members.iter().filter(|m| lives_elsewhere(&m.pod));
+            Ok(elsewhere.all(|m| m.died.is_some() || m.last_echo > died))
+        },
+    )?;
+    let members = herd.close();
+    let of_interest = members.iter().filter(|m| lives_elsewhere(&m.pod));
+    let lost: Vec<_> = of_interest.filter_map(|m| m.died.as_ref()).collect();
+    if let Some(reason) = lost.first() {
+        println!(
+            "{} of {elsewhere} connections died, the first: {reason}",
+            lost.len()
+        );
+    }
+    Ok(Survival {
+        elsewhere,
+        lost: lost.len(),
+    })
+}
+
+/// The agent that announces the first service is frozen and later thawed, watched by ARP from
+/// both the client and the watcher.
+///
+/// # Errors
+/// When nobody takes over, or the thawed agent answers at once.
+pub fn freeze(stage: &Stage, lease: Duration) -> Result<Vec<Duplicate>> {
+    let vip = stage.vip();
+    let frozen = stage.holder(vip)?;
+    let mac = frozen.host().mac();
+    let ask = Duration::from_millis(10);
+    let probers = [stage.lab.client(), stage.lab.watcher()]
+        .map(|host| NeighbourProber::start(host, &[vip], ask));
+    std::thread::sleep(BEFORE);
+    frozen.freeze_agent()?;
+    std::thread::sleep(lease * 2);
+    frozen.thaw_agent()?;
+    let thawed = Instant::now();
+    std::thread::sleep(lease);
+    let mut duplicates = Vec::new();
+    for prober in probers {
+        let record = prober?.stop();
+        let successor = record.answers(vip).find(|s| s.at < thawed && s.mac != mac);
+        let Some(successor) = successor else {
+            bail!("nobody took {vip} over")
+        };
+        // It may get the address back by and by, but only by way of the lease.
+        let grace = thawed + Duration::from_millis(200);
+        let premature = record
+            .answers(vip)
+            .find(|s| s.mac == mac && s.at > thawed && s.at < grace);
+        ensure!(
+            premature.is_none(),
+            "the thawed agent answered at once, beside {successor:?}"
+        );
+        duplicates.extend(record.duplicates(Duration::MAX));
+    }
+    Ok(duplicates)
+}
+
+/// The agent that announces the first service is killed for good.
+///
+/// # Errors
+/// When nobody takes over, when anything of the dead agent answers in the end, or when an address
+/// of a service is left on one of its node's interfaces.
+pub fn kill_for_good(stage: &Stage, after: Duration) -> Result<(&Node, Takeover)> {
+    let victim = stage.holder(stage.vip())?;
+    let ask = Duration::from_millis(100);
+    let takeover = watch(stage, stage.vip(), ask, after, || victim.kill_agent())?;
+    for vip in stage.vips() {
+        let holder = stage.holder(vip)?;
+        ensure!(
+            holder.name() != victim.name(),
+            "{vip} is still answered by {}",
+            victim.name()
+        );
+    }
+    let addresses = victim.host().output("ip -oneline addr")?;
+    for vip in stage.vips() {
+        let left = addresses.split_whitespace().any(|word| {
+            word.split('/')
+                .next()
+                .is_some_and(|address| address == vip.to_string())
+        });
+        ensure!(!left, "{vip} is left on {}:\n{addresses}", victim.name());
+    }
+    Ok((victim, takeover))
+}

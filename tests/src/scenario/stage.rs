@@ -1,0 +1,216 @@
+//! Where scenarios play: a lab with the example's three services, pods behind them, and an agent
+//! on every node.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::lab::manifests::{add_port, example};
+use crate::lab::netfilter::Netfilter;
+use crate::lab::node::Node;
+use crate::lab::pod::PodSpec;
+use crate::lab::settings::Common;
+use crate::lab::{Lab, wait};
+use crate::probe::neighbour;
+
+/// The example's services.
+pub const SERVICES: [&str; 3] = ["svc1", "svc2", "svc3"];
+
+/// The ports that the stage's services serve: web, TCP echo and UDP echo.
+pub const ALLOWED_PORTS: [u16; 3] = [80, 7000, 5000];
+
+/// How long a service may take to be reachable after the agents have started.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// IPv6 addresses for the example's services, which become dual-stack.
+const IPV6_POOL: &str = "\
+apiVersion: landfall.dev/v1alpha1
+kind: LoadBalancerIPPool
+metadata:
+  name: ipv6-pool
+spec:
+  blocks:
+  - cidr: fd00:10:200::f000/120
+";
+
+/// How a stage is to be.
+#[derive(Debug, Clone, Default)]
+pub struct StageBuilder {
+    pods_per_node: usize,
+    dual_stack: bool,
+    firewall: Option<Netfilter>,
+    common: Common,
+}
+
+impl StageBuilder {
+    /// The number of pods behind the services on each node, 1 unless set.
+    #[must_use]
+    pub fn pods_per_node(mut self, pods: usize) -> Self {
+        self.pods_per_node = pods;
+        self
+    }
+
+    /// Gives every service an IPv6 address beside its IPv4 address.
+    #[must_use]
+    pub fn dual_stack(mut self) -> Self {
+        self.dual_stack = true;
+        self
+    }
+
+    /// Puts a firewall on every node before its agent starts.
+    #[must_use]
+    pub fn firewall(mut self, firewall: &Netfilter) -> Self {
+        self.firewall = Some(firewall.clone());
+        self
+    }
+
+    /// What goes into every agent's settings.
+    #[must_use]
+    pub fn settings(mut self, common: Common) -> Self {
+        self.common = common;
+        self
+    }
+
+    /// Brings the lab up and waits until every service answers on every address.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(self) -> Result<Stage> {
+        let lab = Lab::builder().settings(self.common).build()?;
+        for (index, node) in lab.nodes().iter().enumerate() {
+            if let Some(firewall) = &self.firewall {
+                node.set_netfilter(firewall)?;
+            }
+            for pod in 0..self.pods_per_node {
+                let name = format!("webpod{}{}", index + 1, char::from(b'a' + pod as u8));
+                lab.add_pod(index, PodSpec::app(&name, "webpod"))?;
+            }
+        }
+        lab.manifests().write(
+            "l2-announcement.yaml",
+            &example_with_echoes(self.dual_stack)?,
+        )?;
+        if self.dual_stack {
+            lab.manifests().write("ipv6-pool.yaml", IPV6_POOL)?;
+        }
+        lab.start_agents()?;
+        let families = if self.dual_stack { 2 } else { 1 };
+        let vips = wait::until_ok(PATIENCE, "the services' addresses", || {
+            let vips = lab.node(0).vips(&SERVICES)?;
+            let complete = vips.values().all(|ips| ips.len() == families);
+            complete.then_some(vips).context("an address is missing")
+        })?;
+        for vip in vips.values().flatten() {
+            wait::until_ok(PATIENCE, "a service to answer", || {
+                lab.client().http_get((*vip, 80))
+            })?;
+        }
+        Ok(Stage { lab, vips })
+    }
+}
+
+/// A lab in which the example's services are served.
+#[derive(Debug)]
+pub struct Stage {
+    /// The lab.
+    pub lab: Lab,
+    vips: BTreeMap<&'static str, Vec<IpAddr>>,
+}
+
+impl Stage {
+    /// A stage with one pod on each of three nodes, IPv4 only, without firewalls.
+    #[must_use]
+    pub fn builder() -> StageBuilder {
+        StageBuilder {
+            pods_per_node: 1,
+            ..StageBuilder::default()
+        }
+    }
+
+    /// All virtual addresses.
+    #[must_use]
+    pub fn vips(&self) -> Vec<IpAddr> {
+        self.vips.values().flatten().copied().collect()
+    }
+
+    /// The first address of the first service.
+    #[must_use]
+    pub fn vip(&self) -> IpAddr {
+        self.vips[SERVICES[0]][0]
+    }
+
+    /// The web server of the first service.
+    #[must_use]
+    pub fn web(&self) -> SocketAddr {
+        (self.vip(), ALLOWED_PORTS[0]).into()
+    }
+
+    /// The TCP echo of the first service.
+    #[must_use]
+    pub fn echo(&self) -> SocketAddr {
+        (self.vip(), ALLOWED_PORTS[1]).into()
+    }
+
+    /// The UDP echo of the first service.
+    #[must_use]
+    pub fn ping(&self) -> SocketAddr {
+        (self.vip(), ALLOWED_PORTS[2]).into()
+    }
+
+    /// The node that answers for an address.
+    ///
+    /// # Errors
+    /// When not exactly one MAC answers, or none of a node.
+    pub fn holder(&self, vip: IpAddr) -> Result<&Node> {
+        let mac = neighbour::who_has(self.lab.watcher(), vip, PATIENCE)?;
+        self.lab
+            .node_of(mac)
+            .with_context(|| format!("{vip} is answered by a stranger, {mac}"))
+    }
+
+    /// The names of the pods on a node.
+    #[must_use]
+    pub fn pods_on(&self, node: &Node) -> Vec<String> {
+        let pods = self.lab.pods();
+        let here = pods.iter().filter(|pod| pod.node() == node.name());
+        here.map(|pod| pod.name().to_owned()).collect()
+    }
+}
+
+impl Drop for Stage {
+    /// Prints what the agents said last. The test runner shows it for a test that fails.
+    fn drop(&mut self) {
+        for node in self.lab.nodes() {
+            println!(
+                "---- the end of {}'s log\n{}",
+                node.name(),
+                node.log_tail(40)
+            );
+        }
+    }
+}
+
+/// The example with the ports 7000/TCP and 5000/UDP added to each service.
+///
+/// # Errors
+/// When the example cannot be read.
+pub(crate) fn example_with_echoes(dual_stack: bool) -> Result<String> {
+    let mut text = String::new();
+    for document in example("l2-announcement.yaml")?.split("\n---\n") {
+        let mut object: Value = serde_norway::from_str(document)?;
+        if object["kind"] == "Service" {
+            add_port(&mut object, "echo", "TCP", 7000)?;
+            add_port(&mut object, "ping", "UDP", 5000)?;
+            if dual_stack {
+                object["spec"]["ipFamilyPolicy"] = "RequireDualStack".into();
+                object["spec"]["ipFamilies"] = vec!["IPv4", "IPv6"].into();
+            }
+        }
+        text += &serde_norway::to_string(&object)?;
+        text += "---\n";
+    }
+    Ok(text)
+}

@@ -1,0 +1,63 @@
+//! The announcing node dies or leaves: addresses move in time, connections live on.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use landfall_tests::figures;
+use landfall_tests::scenario::{Stage, failover};
+
+/// How often each fault is repeated.
+const REPEATS: usize = 10;
+
+/// The bound on a silence with leases of 3 s.
+const BOUND: Duration = Duration::from_millis(3500);
+
+#[test]
+fn a_dead_nodes_vip_is_silent_for_its_lease_at_most() -> Result<()> {
+    let (mut gaps, mut arp_gaps) = (Vec::new(), Vec::new());
+    for _ in 0..REPEATS {
+        let stage = Stage::builder().start()?;
+        let takeover = failover::node_death(&stage, BOUND + Duration::from_secs(1))?;
+        assert_eq!(takeover.duplicates, []);
+        gaps.push(takeover.gap);
+        arp_gaps.push(takeover.arp_gap);
+    }
+    figures::record_times("failover.lease.gap", &gaps)?;
+    figures::record_times("failover.lease.arp", &arp_gaps)?;
+    assert!(
+        gaps.iter().chain(&arp_gaps).all(|gap| *gap <= BOUND),
+        "{gaps:?}, {arp_gaps:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_thousand_connections_outlive_the_death_of_the_announcing_node() -> Result<()> {
+    let stage = Stage::builder().start()?;
+    let survival = failover::connections_through_node_death(&stage, 1000)?;
+    println!("{} connections to pods on other nodes", survival.elsewhere);
+    figures::record(
+        "failover.hard.connections_lost",
+        "connections",
+        &[survival.lost as f64],
+    )?;
+    assert_eq!(survival.lost, 0);
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_stops_in_order_hands_its_vips_over_without_a_pause() -> Result<()> {
+    let stage = Stage::builder().start()?;
+    let mut gaps = Vec::new();
+    for _ in 0..REPEATS {
+        let takeover = failover::drain(&stage)?;
+        assert_eq!(takeover.duplicates, []);
+        gaps.push(takeover.gap.max(takeover.arp_gap));
+    }
+    figures::record_times("failover.drain.gap", &gaps)?;
+    assert!(
+        gaps.iter().all(|gap| *gap <= Duration::from_millis(50)),
+        "{gaps:?}"
+    );
+    Ok(())
+}
