@@ -107,9 +107,9 @@ fn legal(prefix: &str, parts: &[&str]) -> String {
     let mut short = labels.join(".");
     short.truncate(NAME_MAX - SUFFIX_LEN);
     // The suffix belongs to the last label, which must still fit with it.
-    let last = short.rfind('.').map_or(0, |dot| dot + 1);
-    short.truncate(short.len().min(last + LABEL_MAX - SUFFIX_LEN));
-    let stem = short.trim_end_matches(['-', '.']);
+    let mut stem = short.trim_end_matches(['-', '.']);
+    let last = stem.rfind('.').map_or(0, |dot| dot + 1);
+    stem = stem[..stem.len().min(last + LABEL_MAX - SUFFIX_LEN)].trim_end_matches('-');
     // Of a name without a single legal character only the prefix is left, and less than that.
     let stem = if stem.starts_with(prefix) {
         stem

@@ -1,0 +1,18 @@
+//! The lease effect: runs the [election](landfall_core::election) against a store, with real clocks.
+//!
+//! Fed by the planner (which VIPs, which candidates), by a [`LeaseStore`] and by the announce effect
+//! (confirmations); feeds the store, the kernel's deadline ([`DeadlineSink`]) and the set of VIPs to answer
+//! for ([`LeaseState`]). See [`task`] for its thread.
+
+pub mod clock;
+mod codec;
+mod file_leases;
+mod files;
+mod store;
+pub mod task;
+mod watch;
+
+pub use file_leases::FileLeases;
+pub use files::{FileLeaseError, LeaseDirectory};
+pub use store::{Closed, LeaseStore, LeaseStoreError, StoreEvent, StoreEvents};
+pub use task::{DeadlineSink, LeaseHandle, LeaseState, LeaseTask};

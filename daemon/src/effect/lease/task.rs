@@ -1,0 +1,338 @@
+//! The election's thread.
+//!
+//! A thread of the operating system, not a task: what moves the kernel's deadline on must not wait behind
+//! anything on the async threads. It reads `CLOCK_BOOTTIME`, feeds the [`Election`] and carries out its
+//! actions in order: writes go to the store, which never blocks; the deadline goes straight into the
+//! kernel by [`DeadlineSink`].
+//!
+//! Channels: in, one bounded queue ([`QUEUE`]) of store events, planner's words and confirmations; out, a
+//! `watch` of [`LeaseState`]. The announce effect makes its answer table equal to [`LeaseState::held`], then
+//! confirms by [`LeaseHandle::released`] each VIP of [`LeaseState::releasing`], and by
+//! [`LeaseHandle::silenced`] when [`LeaseState::silencing`] is set; until [`LeaseState::ready`] is set it
+//! leaves a table found from an earlier process alone, unless told to silence.
+//!
+//! The thread ends after [`LeaseHandle::stop`] once everything is handed over, when a newer agent of this
+//! node took over, or when every handle is gone; in the last case the kernel falls silent at its deadline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use landfall_core::election::{
+    Action, Cause, DesiredVips, Election, Event, Identity, LeaseName, LeaseTable, Membership,
+    Moment, Record, Settings,
+};
+use landfall_core::model::NodeName;
+use tokio::sync::{oneshot, watch};
+
+use super::clock;
+use super::store::{Closed, Input, LeaseStore, StoreEvent, StoreEvents};
+
+/// Room for a burst of observations; senders wait beyond that.
+const QUEUE: usize = 4096;
+/// Events decided on together.
+const BATCH: usize = 1024;
+
+/// Where the deadline goes: the kernel program's map, or the socket responder. Called on the election's
+/// thread; must not block.
+pub trait DeadlineSink: Send {
+    /// The kernel may answer until `until` (`CLOCK_BOOTTIME`).
+    fn push(&mut self, until: Moment);
+    /// The kernel may not answer from now on. In force when this returns.
+    fn silence(&mut self);
+}
+
+/// What the announce effect and `landfall status` need to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseState {
+    /// The planner's word and the store's content have arrived: `held` is the whole truth.
+    pub ready: bool,
+    /// The VIPs to answer for, and why they came here.
+    pub held: BTreeMap<LeaseName, Cause>,
+    /// VIPs whose removal from the answer table has yet to be confirmed.
+    pub releasing: BTreeSet<LeaseName>,
+    /// The answer table is to be emptied, and that confirmed.
+    pub silencing: bool,
+    /// Where the node stands with its own lease.
+    pub membership: Membership,
+    /// Nodes whose leases are good.
+    pub live: BTreeSet<NodeName>,
+    /// Why the store is of no use at present, if it is not.
+    pub trouble: Option<String>,
+    /// The thread has ended in order.
+    pub stopped: bool,
+}
+
+/// Talks to the election's thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LeaseHandle {
+    input: SyncSender<Input>,
+    state: watch::Receiver<LeaseState>,
+}
+
+impl LeaseHandle {
+    /// What is held, as it changes.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<LeaseState> {
+        self.state.clone()
+    }
+
+    /// The planner's word on who may announce what.
+    ///
+    /// # Errors
+    /// As all calls here: when the thread has ended.
+    pub fn desire(&self, vips: DesiredVips) -> Result<(), Closed> {
+        self.send(Event::Desired(vips))
+    }
+
+    /// What this node tells its peers in its lease.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub fn publish(&self, payload: &str) -> Result<(), Closed> {
+        self.send(Event::Payload(payload.into()))
+    }
+
+    /// The kernel no longer answers for `vip`.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub fn released(&self, vip: LeaseName) -> Result<(), Closed> {
+        self.send(Event::Released(vip))
+    }
+
+    /// The answer table is empty.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub fn silenced(&self) -> Result<(), Closed> {
+        self.send(Event::Silenced)
+    }
+
+    /// Whether the node can prove that its answers work.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub fn fit(&self, fit: bool) -> Result<(), Closed> {
+        self.send(Event::Fit(fit))
+    }
+
+    /// Hands over what others can announce, or takes part again.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub fn drain(&self, drain: bool) -> Result<(), Closed> {
+        self.send(Event::Drain(drain))
+    }
+
+    /// Hands everything over and leaves; [`LeaseState::stopped`] tells when.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub fn stop(&self) -> Result<(), Closed> {
+        self.send(Event::Stop)
+    }
+
+    /// Every lease as seen here, for `landfall lease list`.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn leases(&self) -> Result<LeaseTable, Closed> {
+        let (answer, table) = oneshot::channel();
+        self.input.send(Input::List(answer)).map_err(|_| Closed)?;
+        table.await.map_err(|_| Closed)
+    }
+
+    fn send(&self, event: Event) -> Result<(), Closed> {
+        self.input.send(Input::Election(event)).map_err(|_| Closed)
+    }
+}
+
+/// The thread, to be joined after [`LeaseHandle::stop`].
+#[derive(Debug)]
+pub struct LeaseTask {
+    thread: JoinHandle<()>,
+}
+
+impl LeaseTask {
+    /// Starts the thread. `open` opens the store with the road its events go back on.
+    ///
+    /// # Errors
+    /// Whatever `open` says, or that the thread could not be started.
+    pub fn start<S, E>(
+        me: Identity,
+        settings: Settings,
+        mut sink: impl DeadlineSink + 'static,
+        open: impl FnOnce(StoreEvents) -> Result<S, E>,
+    ) -> Result<(Self, LeaseHandle), E>
+    where
+        S: LeaseStore + 'static,
+        E: From<std::io::Error>,
+    {
+        let (input, inputs) = sync_channel(QUEUE);
+        let store = open(StoreEvents(input.clone()))?;
+        let election = Election::new(me, settings, clock::now());
+        let (publish, state) = watch::channel(LeaseState {
+            ready: false,
+            held: BTreeMap::new(),
+            releasing: BTreeSet::new(),
+            silencing: false,
+            membership: Membership::Outside,
+            live: BTreeSet::new(),
+            trouble: None,
+            stopped: false,
+        });
+        let work = move || {
+            Work {
+                election,
+                store,
+                synced: false,
+                planned: false,
+            }
+            .run(&inputs, &mut sink, &publish)
+        };
+        let thread = Builder::new().name("lease-election".into()).spawn(work)?;
+        Ok((Self { thread }, LeaseHandle { input, state }))
+    }
+
+    /// Waits for the thread to end. Blocks.
+    ///
+    /// # Errors
+    /// What the thread panicked with.
+    pub fn join(self) -> std::thread::Result<()> {
+        self.thread.join()
+    }
+}
+
+struct Work<S> {
+    election: Election,
+    store: S,
+    synced: bool,
+    planned: bool,
+}
+
+impl<S: LeaseStore> Work<S> {
+    fn run(
+        mut self,
+        inputs: &Receiver<Input>,
+        sink: &mut impl DeadlineSink,
+        publish: &watch::Sender<LeaseState>,
+    ) {
+        let mut state = publish.borrow().clone();
+        while !state.stopped {
+            let wait = self
+                .election
+                .poll_deadline()
+                .map(|at| at.since(clock::now()));
+            // Nothing due: look again after a while, as a suspended machine's timers stand still.
+            let wait = wait
+                .unwrap_or(Duration::from_secs(1))
+                .min(Duration::from_secs(1));
+            let first = match inputs.recv_timeout(wait) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let now = clock::now();
+            let mut events = vec![Event::Tick];
+            for input in first.into_iter().chain(inputs.try_iter().take(BATCH)) {
+                self.take_in(input, &mut events, &mut state);
+            }
+            let unix = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs());
+            self.election.set_wall_clock(unix);
+            for action in self.election.handle_all(events, now) {
+                self.act(action, sink, &mut state);
+            }
+            state.ready = self.synced && self.planned;
+            state.membership = self.election.membership();
+            state.live.clone_from(self.election.live());
+            publish.send_if_modified(|published| {
+                let changed = *published != state;
+                if changed {
+                    published.clone_from(&state);
+                }
+                changed
+            });
+        }
+    }
+
+    fn take_in(&mut self, input: Input, events: &mut Vec<Event>, state: &mut LeaseState) {
+        match input {
+            Input::Store(StoreEvent::Election(event)) => {
+                self.synced |= event == Event::Synced;
+                events.push(event);
+            }
+            Input::Store(StoreEvent::Trouble(error)) => {
+                let text = chain(&error);
+                if state.trouble.as_ref() != Some(&text) {
+                    tracing::warn!(error = %text, "lease store in trouble");
+                }
+                state.trouble = Some(text);
+            }
+            Input::Store(StoreEvent::Recovered) => {
+                tracing::info!("lease store works again");
+                state.trouble = None;
+            }
+            Input::Election(event) => {
+                self.planned |= matches!(event, Event::Desired(_));
+                match &event {
+                    Event::Released(vip) => _ = state.releasing.remove(vip),
+                    Event::Silenced => state.silencing = false,
+                    _ => {}
+                }
+                events.push(event);
+            }
+            // Whoever asked may have gone.
+            Input::List(answer) => _ = answer.send(self.election.table().clone()),
+        }
+    }
+
+    fn act(&self, action: Action, sink: &mut impl DeadlineSink, state: &mut LeaseState) {
+        match action {
+            Action::Cas(write) => {
+                if let Some(Record::Node(lease)) = &write.record
+                    && let Some(fence) = &lease.fenced_by
+                    && fence.node != lease.node
+                {
+                    tracing::warn!(node = %lease.node, "fencing a node that stopped renewing its lease");
+                }
+                self.store.submit(write);
+            }
+            Action::SetDeadline(until) => sink.push(until),
+            Action::Hold { vip, cause } => {
+                tracing::info!(%vip, %cause, "announcing");
+                state.held.insert(vip, cause);
+            }
+            Action::Release { vip } => {
+                tracing::info!(%vip, "no longer announcing");
+                state.held.remove(&vip);
+                state.releasing.insert(vip);
+            }
+            Action::Silence => {
+                sink.silence();
+                state.held.clear();
+                state.releasing.clear();
+                state.silencing = true;
+            }
+            Action::Superseded => {
+                tracing::error!("a newer agent of this node has taken over its lease");
+                state.stopped = true;
+            }
+            Action::Stopped => state.stopped = true,
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Two agents' election threads over one directory, with real clocks.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use landfall_core::election::{BootId, Incarnation, Term};
+
+use super::super::{FileLeaseError, FileLeases, LeaseStoreError};
+use super::*;
+
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Store(#[from] FileLeaseError),
+    #[error(transparent)]
+    Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Other(#[from] LeaseStoreError),
+}
+
+#[derive(Clone, Default)]
+struct Deadline(Arc<Mutex<Option<Moment>>>);
+
+impl DeadlineSink for Deadline {
+    fn push(&mut self, until: Moment) {
+        *self.0.lock().expect("no holder panics") = Some(until);
+    }
+
+    fn silence(&mut self) {
+        *self.0.lock().expect("no holder panics") = None;
+    }
+}
+
+struct Agent {
+    task: LeaseTask,
+    handle: LeaseHandle,
+    deadline: Deadline,
+}
+
+/// Starts an agent that confirms everything at once, as an announce effect would.
+fn start(node: &str, directory: &std::path::Path) -> Agent {
+    let me = Identity {
+        node: NodeName::new(node),
+        incarnation: Incarnation(1),
+        boot: BootId(1),
+        first_term: Term(1),
+    };
+    let deadline = Deadline::default();
+    let open = |events| Ok::<_, StartError>(FileLeases::open(directory, events)?);
+    let (task, handle) =
+        LeaseTask::start(me, Settings::default(), deadline.clone(), open).expect("it starts");
+    let announcer = handle.clone();
+    std::thread::spawn(move || {
+        let mut state = announcer.state();
+        loop {
+            let seen = state.borrow_and_update().clone();
+            if seen.silencing && announcer.silenced().is_err() {
+                return;
+            }
+            if seen
+                .releasing
+                .into_iter()
+                .any(|vip| announcer.released(vip).is_err())
+                || seen.stopped
+            {
+                return;
+            }
+            while !state.has_changed().unwrap_or(true) {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+    });
+    Agent {
+        task,
+        handle,
+        deadline,
+    }
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{what} did not come about"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn holds(agent: &Agent, count: usize) -> bool {
+    agent.handle.state.borrow().held.len() == count
+}
+
+#[test]
+fn two_agents_share_the_vips_and_the_one_that_stops_hands_over_its_half() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let vips = (0..4).map(|index| LeaseName::of_service("default", &format!("web-{index}")));
+    let nodes = BTreeSet::from([NodeName::new("n1"), NodeName::new("n2")]);
+    let desired: DesiredVips = vips.map(|vip| (vip, nodes.clone())).collect();
+    let agents = ["n1", "n2"].map(|node| start(node, temporary.path()));
+    for agent in &agents {
+        agent.handle.desire(desired.clone()).expect("it runs");
+    }
+    wait_for("an even share", || {
+        agents.iter().all(|agent| holds(agent, 2))
+    });
+    for agent in &agents {
+        let deadline = agent
+            .deadline
+            .0
+            .lock()
+            .expect("no holder panics")
+            .expect("it may answer");
+        assert!(deadline > clock::now());
+    }
+    let [leaver, stayer] = agents;
+    leaver.handle.stop().expect("it runs");
+    wait_for("the hand-over", || holds(&stayer, 4));
+    leaver.task.join().expect("it ends in order");
+    assert!(
+        leaver
+            .deadline
+            .0
+            .lock()
+            .expect("no holder panics")
+            .is_none()
+    );
+    stayer.handle.stop().expect("it runs");
+    stayer.task.join().expect("it ends in order");
+}
