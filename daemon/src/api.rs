@@ -2,8 +2,7 @@
 //!
 //! Fed by a [`Snapshot`](snapshot::Snapshot); read by the command line, or by
 //! `curl --unix-socket /run/landfall/landfall.sock http://landfall/v1/status`. HTTP and not a
-//! protocol of its own, because the metrics endpoint brings hyper along anyway and every tool
-//! speaks it. Nothing here changes anything: there are only `GET`s.
+//! protocol of its own, because hyper serves the metrics anyway and every tool speaks it. Nothing here changes anything: there are only `GET`s.
 //!
 //! Who may ask is decided twice: by the socket's mode (0600, in a directory of mode 0700) and by
 //! the kernel's word on the peer (`SO_PEERCRED`), which a descriptor passed on or a loosened

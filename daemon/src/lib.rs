@@ -5,5 +5,9 @@
 //! together and holds the order of starting and stopping; `api` and `cli` let a person look.
 
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod effect;
+mod http;
+pub mod telemetry;

@@ -1,37 +1,25 @@
 //! Serves the admin socket.
 //!
-//! One task accepts; a task per connection answers, at most [`CONNECTIONS`] at once, so that a
-//! forgotten client cannot use up descriptors. Cancelled, it stops accepting, lets answers under way
-//! finish, and removes the socket.
+//! One task; it has no channel and reads the [`Snapshot`]. Cancelled, it ends as [`http::serve`] does
+//! and removes the socket.
 
-use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::route;
 use super::snapshot::Snapshot;
-
-/// Connections answered at once.
-const CONNECTIONS: usize = 16;
-/// A client that has not asked by then is let go.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::http::{self, Answer};
 
 /// Why the socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -102,45 +90,26 @@ impl Server {
         })
     }
 
-    /// Answers until cancelled.
+    /// Answers until cancelled, then removes the socket.
     pub async fn run(self, snapshot: Arc<dyn Snapshot>, cancel: CancellationToken) {
-        let connections = TaskTracker::new();
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        loop {
-            let accept = async {
-                let permit = Arc::clone(&permits).acquire_owned().await;
-                (permit, self.listener.accept().await)
-            };
-            let (permit, accepted) = tokio::select! {
-                () = cancel.cancelled() => break,
-                accepted = accept => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) if permitted(&stream, self.owner) => {
-                    let (snapshot, cancel) = (Arc::clone(&snapshot), cancel.clone());
-                    connections.spawn(async move {
-                        answer(stream, snapshot, cancel).await;
-                        drop(permit);
-                    });
-                }
-                Ok(_) => warn!("admin socket refused a caller that is not root"),
-                Err(error) => {
-                    // Out of descriptors, most likely: give others the time to close some.
-                    warn!(%error, "admin socket cannot accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        let respond = move |request| respond(request, Arc::clone(&snapshot));
+        http::serve(&self, respond, &cancel).await;
         if let Err(error) = std::fs::remove_file(&self.path) {
-            debug!(%error, "admin socket was gone already");
+            debug!(%error, "the admin socket was gone already");
         }
-        connections.close();
-        if tokio::time::timeout(PATIENCE, connections.wait())
-            .await
-            .is_err()
-        {
-            warn!("admin socket leaves an answer unfinished");
+    }
+}
+
+impl http::Listener for Server {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<Option<UnixStream>> {
+        let (stream, _) = self.listener.accept().await?;
+        if permitted(&stream, self.owner) {
+            return Ok(Some(stream));
         }
+        warn!("the admin socket refused a caller that is not root");
+        Ok(None)
     }
 }
 
@@ -151,48 +120,25 @@ fn permitted(stream: &UnixStream, owner: u32) -> bool {
         .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == owner)
 }
 
-async fn answer(stream: UnixStream, snapshot: Arc<dyn Snapshot>, cancel: CancellationToken) {
-    let service = service_fn(move |request| respond(request, Arc::clone(&snapshot)));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let mut ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = cancel.cancelled() => None,
-    };
-    if ended.is_none() {
-        connection.as_mut().graceful_shutdown();
-        ended = Some(connection.await);
-    }
-    if let Some(Err(error)) = ended {
-        debug!(%error, "admin socket's client went away");
-    }
-}
-
-async fn respond(
-    request: Request<Incoming>,
-    snapshot: Arc<dyn Snapshot>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(request: Request<Incoming>, snapshot: Arc<dyn Snapshot>) -> Answer {
     if request.method() != Method::GET {
         let mut response = failure(StatusCode::METHOD_NOT_ALLOWED, "only GET is understood");
         response
             .headers_mut()
-            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
-        return Ok(response);
+            .insert(ALLOW, HeaderValue::from_static("GET"));
+        return response;
     }
     let path = request.uri().path().to_owned();
     let told = tokio::task::spawn_blocking(move || tell(&path, snapshot.as_ref())).await;
-    Ok(told.unwrap_or_else(|_| {
+    told.unwrap_or_else(|_| {
         failure(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the agent is stopping, or this is a bug",
         )
-    }))
+    })
 }
 
-fn tell(path: &str, snapshot: &dyn Snapshot) -> Response<Full<Bytes>> {
+fn tell(path: &str, snapshot: &dyn Snapshot) -> Answer {
     match path {
         route::STATUS => json(StatusCode::OK, &snapshot.status()),
         route::SERVICES => json(StatusCode::OK, &snapshot.frontends()),
@@ -206,11 +152,11 @@ fn tell(path: &str, snapshot: &dyn Snapshot) -> Response<Full<Bytes>> {
     }
 }
 
-fn failure(status: StatusCode, problem: &str) -> Response<Full<Bytes>> {
+fn failure(status: StatusCode, problem: &str) -> Answer {
     json(status, &serde_json::json!({ "error": problem }))
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(body).expect("reports have string keys only");
     Response::builder()
         .status(status)

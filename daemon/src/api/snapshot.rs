@@ -107,6 +107,17 @@ pub struct Datapath {
     pub interfaces: Vec<Interface>,
     /// Maps with a bound.
     pub maps: Vec<MapFill>,
+    /// Packets by verdict, since the programs were loaded.
+    pub verdicts: Vec<Verdicts>,
+}
+
+/// Packets that met one verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// The verdict, such as `delivered_new`.
+    pub verdict: String,
+    /// How many packets.
+    pub packets: u64,
 }
 
 /// An interface the data path is or should be on.

@@ -39,7 +39,7 @@ pub const REFERENCE: &[Setting] = &[
     ),
     setting(
         "source.kind",
-        "Where objects come from; `auto` takes Kubernetes where a kubeconfig is found",
+        "Where objects come from; this version reads manifest directories only",
         "\"auto\", \"manifests\" or \"kubernetes\"",
     ),
     setting(

@@ -299,3 +299,32 @@ fn all_complaints_of_a_layer_are_reported_together() {
     let (_dir, inputs) = with_file("[l2]\nfoo = 1\nbar = 2\n[x]\ny = 3");
     assert_eq!(complaints(&inputs).len(), 3);
 }
+
+#[test]
+fn the_readme_lists_exactly_these_settings() {
+    let loaded = load(&inputs()).expect("defaults are valid");
+    let expected: Vec<String> = REFERENCE
+        .iter()
+        .map(|setting| {
+            let default = match setting.key {
+                "node.name" => "the host's name".to_owned(),
+                key => format!("`{}`", loaded.effective[key].value),
+            };
+            format!("| `{}` | {default} | {} |", setting.key, setting.does)
+        })
+        .collect();
+    let keys: Vec<String> = REFERENCE
+        .iter()
+        .map(|s| format!("| `{}` |", s.key))
+        .collect();
+    let listed: Vec<&str> = include_str!("../../../README.md")
+        .lines()
+        .filter(|line| keys.iter().any(|key| line.starts_with(key)))
+        .collect();
+    assert_eq!(
+        listed,
+        expected,
+        "the table for README.md:\n{}",
+        expected.join("\n")
+    );
+}

@@ -1,0 +1,148 @@
+//! The agent: what runs, in which order it starts, and in which it stops.
+//!
+//! Start: settings, log, metrics, then the stages from the kernel up to the person who looks:
+//!
+//! 1. `looking`: admin socket and metrics endpoint, so that a start that hangs can be looked at.
+//!
+//! Stop (SIGTERM, SIGINT, or a task that failed) goes through the stages in this order, each waited
+//! for:
+//!
+//! 1. `looking` goes last, so that stopping can be looked at too.
+//!
+//! A second signal ends the process at once: leases and the kernel's deadline run out by themselves,
+//! and the pinned programs forward on.
+
+mod notify;
+mod reports;
+mod signals;
+mod stage;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::api::server::Server;
+use crate::api::snapshot::Snapshot;
+use crate::config::{Loaded, MetricsListen, Settings, SourceKind};
+use crate::telemetry::{self, exporter};
+
+use reports::Reports;
+use signals::Signals;
+use stage::Stage;
+
+/// How long a stage may take to stop before the next one is stopped regardless.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// When something without which nothing works cannot be had, or when a task failed.
+pub fn main(loaded: Loaded) -> anyhow::Result<()> {
+    let Loaded { settings, effective } = loaded;
+    telemetry::install_log(&settings.log)?;
+    for (key, value) in effective.iter().filter(|(_, value)| value.origin != "default") {
+        info!(key, value = %value.value, origin = value.origin, "setting in effect");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("landfall")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(run(Arc::new(settings)))
+}
+
+async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
+    let mut signals = Signals::install().context("cannot listen to signals")?;
+    let failed = CancellationToken::new();
+    check_source(&settings, &|name| std::env::var_os(name).is_some())?;
+    info!(version = env!("CARGO_PKG_VERSION"), node = settings.node.name, "agent starting");
+
+    let reports: Arc<dyn Snapshot> = Arc::new(Reports::new(Arc::clone(&settings)));
+    let looking = Stage::new("looking", &failed);
+    serve_metrics(&settings, &looking, &reports).await?;
+    let server = Server::bind(&settings.api.socket)?;
+    looking.spawn("admin socket", server.run(Arc::clone(&reports), looking.token()));
+
+    notify::ready("serving");
+    info!(socket = %settings.api.socket.display(), "agent ready");
+    tokio::select! {
+        () = signals.stop_asked() => {}
+        () = failed.cancelled() => {}
+    }
+    let done = CancellationToken::new();
+    let _second = tokio::spawn(signals.exit_on_second(done.clone()));
+
+    notify::stopping("handing over");
+    let has_failed = failed.is_cancelled();
+    looking.stop(PATIENCE).await;
+    done.cancel();
+    if has_failed {
+        bail!("a task failed; the log says which");
+    }
+    info!("agent stopped; the data path stays");
+    Ok(())
+}
+
+/// The metrics endpoint, where one is wanted and can be had.
+async fn serve_metrics(
+    settings: &Settings,
+    looking: &Stage,
+    reports: &Arc<dyn Snapshot>,
+) -> anyhow::Result<()> {
+    let handle = exporter::install()?;
+    let MetricsListen::At(address) = settings.metrics.listen else { return Ok(()) };
+    match exporter::Exporter::bind(address, handle).await {
+        Ok(endpoint) => {
+            looking.spawn("metrics", endpoint.run(Arc::clone(reports), looking.token()));
+        }
+        Err(error) => error!(
+            %address, %error,
+            "metrics are not served; set metrics.listen to a free address, or to \"off\""
+        ),
+    }
+    Ok(())
+}
+
+/// Refuses sources this version does not have. A kubeconfig in a home directory is a person's, not
+/// the daemon's, and is not looked for.
+fn check_source(settings: &Settings, is_set: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
+    const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+    let remedy = "set source.kind to \"manifests\"";
+    match settings.source.kind {
+        SourceKind::Manifests => Ok(()),
+        SourceKind::Kubernetes => {
+            bail!("source.kind: this version reads manifest directories only; {remedy}")
+        }
+        SourceKind::Auto if is_set("KUBECONFIG") => bail!(
+            "source.kind: KUBECONFIG is set, and this version reads manifest directories only; \
+             unset it, or {remedy}"
+        ),
+        SourceKind::Auto if Path::new(TOKEN).exists() => bail!(
+            "source.kind: this is a pod with a service account, and this version reads manifest \
+             directories only; {remedy}"
+        ),
+        SourceKind::Auto => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubernetes_source_is_refused_with_what_to_write() {
+        let mut settings = Settings::default();
+        assert!(check_source(&settings, &|_| false).is_ok());
+        let refusal = check_source(&settings, &|name| name == "KUBECONFIG").expect_err("refused");
+        assert!(refusal.to_string().contains("set source.kind to \"manifests\""), "{refusal}");
+        settings.source.kind = SourceKind::Kubernetes;
+        assert!(check_source(&settings, &|_| false).is_err());
+        settings.source.kind = SourceKind::Manifests;
+        assert!(check_source(&settings, &|_| true).is_ok());
+    }
+}

@@ -1,0 +1,65 @@
+//! The commands that ask a running agent.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use super::exit::Exit;
+use super::format::Output;
+use super::render;
+use crate::api::client::{AskError, ask};
+use crate::api::route;
+use crate::api::snapshot::{Announcement, Frontend, Lease, Pool, Status, Timestamp};
+
+/// `landfall status`.
+pub(super) fn status(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let status: Status = question(socket, route::STATUS)?;
+    output.print(&status, render::status::screen)?;
+    Ok(if status.healthy() {
+        Exit::Done
+    } else {
+        Exit::NeedsPerson
+    })
+}
+
+/// `landfall service list`.
+pub(super) fn services(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let frontends: Vec<Frontend> = question(socket, route::SERVICES)?;
+    output.print(&frontends, |frontends, wide| {
+        render::service::table(frontends, wide)
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `landfall pool list`.
+pub(super) fn pools(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let pools: Vec<Pool> = question(socket, route::POOLS)?;
+    output.print(&pools, |pools, _| render::pool::table(pools))?;
+    Ok(Exit::Done)
+}
+
+/// `landfall lease list`.
+pub(super) fn leases(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let leases: Vec<Lease> = question(socket, route::LEASES)?;
+    output.print(&leases, |leases, wide| {
+        render::lease::table(leases, Timestamp::now(), wide)
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `landfall l2 list`.
+pub(super) fn announcements(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let announced: Vec<Announcement> = question(socket, route::L2)?;
+    output.print(&announced, |announced, _| {
+        render::l2::table(announced, Timestamp::now())
+    })?;
+    Ok(Exit::Done)
+}
+
+fn question<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, anyhow::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let answer: Result<T, AskError> = runtime.block_on(ask(socket, path));
+    Ok(answer?)
+}

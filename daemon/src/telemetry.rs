@@ -1,0 +1,36 @@
+//! The log and the metrics.
+//!
+//! Log lines are constant sentences with structured fields, on standard error: text for people,
+//! JSON for collectors. Metrics are named in [`metric`], set in [`gauge`] from what the admin socket
+//! would report, and served over HTTP by [`exporter`].
+
+pub mod exporter;
+pub mod gauge;
+pub mod metric;
+
+use std::io::IsTerminal;
+
+use anyhow::Context as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, LogSettings};
+
+/// Installs the log for the whole process.
+///
+/// # Errors
+/// When the level does not parse (which validation has ruled out) or a log is installed already.
+pub fn install_log(settings: &LogSettings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.level).context("log.level")?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // The journal stamps every line itself.
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let installed = match (settings.format, journal) {
+        (LogFormat::Json, _) => builder.json().flatten_event(true).try_init(),
+        (LogFormat::Text, true) => builder.without_time().try_init(),
+        (LogFormat::Text, false) => builder.try_init(),
+    };
+    installed.map_err(|error| anyhow::anyhow!("cannot install the log: {error}"))
+}

@@ -1,0 +1,87 @@
+//! Sets the metrics from the agent's reports. Called for each scrape, so that an idle agent stays
+//! idle and a scrape is never stale.
+
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+
+use metrics::{counter, gauge};
+
+use super::metric;
+use crate::api::snapshot::{Level, Pool, Snapshot, Status};
+
+/// Reads the reports and sets every gauge.
+pub(super) fn refresh(snapshot: &dyn Snapshot) {
+    status(&snapshot.status());
+    pools(&snapshot.pools());
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are floats")]
+fn status(status: &Status) {
+    gauge!(metric::BUILD_INFO.name, "version" => status.version.clone()).set(1.0);
+    let started = status
+        .started
+        .0
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    gauge!(metric::START_TIME.name).set(started.as_secs_f64());
+    for source in &status.sources {
+        gauge!(metric::SOURCE_SYNCED.name, "source" => source.name.clone())
+            .set(f64::from(u8::from(source.synced)));
+    }
+    for (severity, level) in [("error", Level::Error), ("warning", Level::Warning)] {
+        let count = status
+            .complaints
+            .iter()
+            .filter(|c| c.severity == level)
+            .count();
+        gauge!(metric::COMPLAINTS.name, "severity" => severity).set(count as f64);
+    }
+    for (metric, value) in [
+        (metric::SERVICES, status.services.ours),
+        (metric::SERVICES_SATISFIED, status.services.satisfied),
+        (metric::FRONTENDS, status.services.frontends),
+        (metric::BACKENDS, status.services.backends),
+        (metric::LEASES_HELD, status.leases.held),
+        (metric::LEASES, status.leases.total),
+    ] {
+        gauge!(metric.name).set(value as f64);
+    }
+    if let Some(renewed) = status.leases.renewed_ms_ago {
+        gauge!(metric::NODE_LEASE_AGE.name).set(renewed as f64 / 1000.0);
+    }
+    let mut announced: BTreeMap<&str, u32> = BTreeMap::new();
+    for interface in &status.datapath.interfaces {
+        announced.insert(&interface.name, 0);
+        let (how, value) = match &interface.attached {
+            Some(how) => (how.clone(), 1.0),
+            None => ("nothing".to_owned(), 0.0),
+        };
+        let labels = [("interface", interface.name.clone()), ("attached", how)];
+        gauge!(metric::INTERFACE_ATTACHED.name, &labels).set(value);
+    }
+    for one in &status.announced {
+        *announced
+            .entry(one.interface.as_deref().unwrap_or("unknown"))
+            .or_default() += 1;
+    }
+    for (interface, count) in announced {
+        gauge!(metric::ANNOUNCED.name, "interface" => interface.to_owned()).set(f64::from(count));
+    }
+    for map in &status.datapath.maps {
+        gauge!(metric::MAP_ENTRIES.name, "map" => map.name.clone()).set(map.entries as f64);
+        gauge!(metric::MAP_CAPACITY.name, "map" => map.name.clone()).set(map.capacity as f64);
+    }
+    for one in &status.datapath.verdicts {
+        counter!(metric::PACKETS.name, "verdict" => one.verdict.clone()).absolute(one.packets);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are floats")]
+fn pools(pools: &[Pool]) {
+    for pool in pools {
+        gauge!(metric::POOL_USED.name, "pool" => pool.name.clone()).set(pool.used as f64);
+        // A /64 has more addresses than a float counts one by one; nobody misses the last of them.
+        let free = pool.free.parse().unwrap_or(f64::INFINITY);
+        gauge!(metric::POOL_FREE.name, "pool" => pool.name.clone()).set(free);
+    }
+}

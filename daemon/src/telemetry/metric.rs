@@ -1,0 +1,244 @@
+//! Every metric there is: name, kind, labels and meaning. The README's table is compared with this.
+
+use metrics::{Unit, describe_counter, describe_gauge};
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its unit.
+    pub unit: Unit,
+    /// Its labels; each has as many values as the node has pools, interfaces or maps, or fewer.
+    pub labels: &'static [&'static str],
+    /// What it counts.
+    pub help: &'static str,
+}
+
+const fn gauge(
+    name: &'static str,
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        unit,
+        labels,
+        help,
+    }
+}
+
+/// The agent's version.
+pub const BUILD_INFO: Metric = gauge(
+    "landfall_build_info",
+    Unit::Count,
+    &["version"],
+    "Always 1; the label tells the version",
+);
+/// When the agent started.
+pub const START_TIME: Metric = gauge(
+    "landfall_start_time_seconds",
+    Unit::Seconds,
+    &[],
+    "When the agent started, Unix time",
+);
+/// Whether a source is synced.
+pub const SOURCE_SYNCED: Metric = gauge(
+    "landfall_source_synced",
+    Unit::Count,
+    &["source"],
+    "1 where the source has delivered everything it had at start",
+);
+/// Things that need a person.
+pub const COMPLAINTS: Metric = gauge(
+    "landfall_complaints",
+    Unit::Count,
+    &["severity"],
+    "Wrong objects and faults that need a person; `landfall status` lists them",
+);
+/// Services that are ours.
+pub const SERVICES: Metric = gauge(
+    "landfall_services",
+    Unit::Count,
+    &[],
+    "LoadBalancer Services that are ours",
+);
+/// Services with their addresses.
+pub const SERVICES_SATISFIED: Metric = gauge(
+    "landfall_services_satisfied",
+    Unit::Count,
+    &[],
+    "LoadBalancer Services of ours with all the addresses they need",
+);
+/// Frontends.
+pub const FRONTENDS: Metric = gauge(
+    "landfall_frontends",
+    Unit::Count,
+    &[],
+    "Frontends: address, port and protocol",
+);
+/// Backends.
+pub const BACKENDS: Metric = gauge(
+    "landfall_backends",
+    Unit::Count,
+    &[],
+    "Backends, each counted once a frontend",
+);
+/// Addresses of a pool in use.
+pub const POOL_USED: Metric = gauge(
+    "landfall_pool_addresses_used",
+    Unit::Count,
+    &["pool"],
+    "Addresses of the pool given to Services",
+);
+/// Addresses of a pool left.
+pub const POOL_FREE: Metric = gauge(
+    "landfall_pool_addresses_free",
+    Unit::Count,
+    &["pool"],
+    "Addresses of the pool left",
+);
+/// Leases held here.
+pub const LEASES_HELD: Metric = gauge(
+    "landfall_leases_held",
+    Unit::Count,
+    &[],
+    "Service leases this node holds",
+);
+/// Leases there are.
+pub const LEASES: Metric = gauge(
+    "landfall_leases",
+    Unit::Count,
+    &[],
+    "Service leases there are, whoever holds them",
+);
+/// Age of the node lease.
+pub const NODE_LEASE_AGE: Metric = gauge(
+    "landfall_node_lease_age_seconds",
+    Unit::Seconds,
+    &[],
+    "Since the last renewal of this node's own lease",
+);
+/// Addresses announced here.
+pub const ANNOUNCED: Metric = gauge(
+    "landfall_announced_addresses",
+    Unit::Count,
+    &["interface"],
+    "Addresses this node announces on the interface",
+);
+/// Entries of a map.
+pub const MAP_ENTRIES: Metric = gauge(
+    "landfall_map_entries",
+    Unit::Count,
+    &["map"],
+    "Entries in the kernel map",
+);
+/// Capacity of a map.
+pub const MAP_CAPACITY: Metric = gauge(
+    "landfall_map_capacity",
+    Unit::Count,
+    &["map"],
+    "Entries the kernel map has room for",
+);
+/// Whether the data path is attached.
+pub const INTERFACE_ATTACHED: Metric = gauge(
+    "landfall_interface_attached",
+    Unit::Count,
+    &["interface", "attached"],
+    "1 where the data path is attached to the interface, 0 where it was refused",
+);
+
+/// Packets by verdict.
+pub const PACKETS: Metric = Metric {
+    name: "landfall_packets_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["verdict"],
+    help: "Packets by what the kernel programs did with them",
+};
+
+/// All of them.
+pub const ALL: &[Metric] = &[
+    BUILD_INFO,
+    START_TIME,
+    SOURCE_SYNCED,
+    COMPLAINTS,
+    SERVICES,
+    SERVICES_SATISFIED,
+    FRONTENDS,
+    BACKENDS,
+    POOL_USED,
+    POOL_FREE,
+    LEASES_HELD,
+    LEASES,
+    NODE_LEASE_AGE,
+    ANNOUNCED,
+    MAP_ENTRIES,
+    MAP_CAPACITY,
+    INTERFACE_ATTACHED,
+    PACKETS,
+];
+
+/// Tells the recorder what each metric means.
+pub(super) fn describe() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.unit, metric.help),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_exactly_these_metrics() {
+        let readme = include_str!("../../../README.md");
+        let listed: Vec<&str> = readme
+            .lines()
+            .filter(|l| l.starts_with("| `landfall_"))
+            .collect();
+        let expected: Vec<String> = ALL
+            .iter()
+            .map(|metric| {
+                let labels: Vec<String> = metric
+                    .labels
+                    .iter()
+                    .map(|label| format!("`{label}`"))
+                    .collect();
+                let kind = match metric.kind {
+                    Kind::Counter => "counter",
+                    Kind::Gauge => "gauge",
+                };
+                format!(
+                    "| `{}` | {kind} | {} | {} |",
+                    metric.name,
+                    labels.join(", "),
+                    metric.help
+                )
+            })
+            .map(|line| line.replace("|  |", "| |"))
+            .collect();
+        assert_eq!(
+            listed,
+            expected,
+            "the table for README.md:\n{}",
+            expected.join("\n")
+        );
+    }
+}
