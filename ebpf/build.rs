@@ -38,9 +38,15 @@ fn main() -> Result<()> {
 }
 
 fn nightly_has_sources() -> bool {
-    let Ok(output) = Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]).output() else {
+    let Ok(output) = Command::new("rustup")
+        .args(["run", "nightly", "rustc", "--print", "sysroot"])
+        .output()
+    else {
         return false;
     };
     let sysroot = String::from_utf8_lossy(&output.stdout);
-    output.status.success() && Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library").is_dir()
+    output.status.success()
+        && Path::new(sysroot.trim())
+            .join("lib/rustlib/src/rust/library")
+            .is_dir()
 }

@@ -1,5 +1,28 @@
-//! Loader.
-use aya as _;
-use libc as _;
-/// The object.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/landfall-ebpf-programs"));
+//! The data path seen from user space: loading and pinning the kernel programs, attaching them, and filling their maps.
+//!
+//! Fed by `effect::datapath` and `effect::announce` of the daemon; feeds the kernel. Nothing here decides anything about
+//! services: it is told frontends with their endpoints by node, and makes tables of them.
+//!
+//! - [`loader`]: opens the pinned maps or makes them, loads the programs;
+//! - [`attach`]: uplinks (XDP, tcx, clsact) and the node's cgroup, by pinned links that outlive the daemon;
+//! - [`frontends`]: the service table, with [`maglev`] lookup tables in ranges given out by [`range`];
+//! - [`peers`]: nodes and this node's interfaces;
+//! - [`announce`]: announced addresses and the deadline;
+//! - [`conntrack`]: listing and garbage collection of flows.
+
+pub mod announce;
+pub mod attach;
+pub mod batch;
+pub mod clock;
+pub mod conntrack;
+pub mod counters;
+mod filter;
+pub mod frontends;
+pub mod loader;
+pub mod maglev;
+pub mod peers;
+pub mod pin;
+pub mod range;
+pub mod run;
+
+pub use landfall_ebpf_abi as abi;

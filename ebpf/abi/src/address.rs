@@ -18,7 +18,9 @@ impl Address {
     /// Maps an IPv4 address given as it lies in the packet.
     #[inline(always)]
     pub const fn from_v4_word(word: u32) -> Self {
-        Self { words: [0, 0, MAPPED, word] }
+        Self {
+            words: [0, 0, MAPPED, word],
+        }
     }
 
     /// The IPv4 address's word, as it lies in the packet; meaningless for IPv6.
@@ -42,7 +44,8 @@ impl Address {
             self.words[3].to_ne_bytes(),
         ];
         [
-            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
+            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1],
+            d[2], d[3],
         ]
     }
 
@@ -106,7 +109,14 @@ mod tests {
 
     #[test]
     fn addresses_survive_the_round_trip_in_both_families() {
-        for text in ["10.10.200.1", "0.0.0.0", "255.255.255.255", "fd00::1", "::", "::1"] {
+        for text in [
+            "10.10.200.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "fd00::1",
+            "::",
+            "::1",
+        ] {
             let address: IpAddr = text.parse().unwrap();
             assert_eq!(IpAddr::from(Address::from(address)), address);
         }
@@ -115,7 +125,10 @@ mod tests {
     #[test]
     fn octets_are_in_network_order() {
         let address = Address::from("10.1.2.3".parse::<IpAddr>().unwrap());
-        assert_eq!(address.octets(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]);
+        assert_eq!(
+            address.octets(),
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]
+        );
         assert_eq!(Address::from_octets(address.octets()), address);
     }
 }

@@ -4,7 +4,7 @@ use crate::Address;
 
 /// Key of the announcement table.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AnnouncedKey {
     /// Interface that is asked.
     pub ifindex: u32,

@@ -33,7 +33,10 @@ impl Sum {
     /// Takes an address away and puts another in its place.
     #[inline(always)]
     pub const fn replace_address(self, old: &[u32; 4], new: &[u32; 4]) -> Self {
-        self.replace(old[0], new[0]).replace(old[1], new[1]).replace(old[2], new[2]).replace(old[3], new[3])
+        self.replace(old[0], new[0])
+            .replace(old[1], new[1])
+            .replace(old[2], new[2])
+            .replace(old[3], new[3])
     }
 
     /// Folded to 32 bits, the form the kernel's `__wsum` has.
@@ -73,7 +76,10 @@ mod tests {
     use super::*;
 
     fn of(words: &[u32]) -> u16 {
-        words.iter().fold(Sum::default(), |sum, word| sum.add(*word)).checksum()
+        words
+            .iter()
+            .fold(Sum::default(), |sum, word| sum.add(*word))
+            .checksum()
     }
 
     #[test]
@@ -90,7 +96,9 @@ mod tests {
     fn an_incremental_update_equals_a_fresh_sum() {
         let mut state = 1u64;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 32) as u32
         };
         for _ in 0..10_000 {
@@ -106,7 +114,9 @@ mod tests {
     #[test]
     fn a_half_words_replacement_equals_a_fresh_sum() {
         let words = [0x1234_5678, 0x9abc_def0];
-        let updated = Sum::default().replace_half(0x5678, 0x4321).update(of(&words));
+        let updated = Sum::default()
+            .replace_half(0x5678, 0x4321)
+            .update(of(&words));
         assert_eq!(updated, of(&[0x1234_4321, 0x9abc_def0]));
     }
 }

@@ -42,7 +42,10 @@ pub fn flow(key: &FlowKey, by_client: bool) -> u64 {
     }
     h = round(h, pair(c[3], f[3]));
     let client_port = if by_client { 0 } else { key.client_port.0 };
-    let ports = pair(u32::from(key.protocol), (u32::from(client_port) << 16) | u32::from(key.frontend_port.0));
+    let ports = pair(
+        u32::from(key.protocol),
+        (u32::from(client_port) << 16) | u32::from(key.frontend_port.0),
+    );
     finish(round(h, ports))
 }
 
@@ -110,19 +113,34 @@ mod tests {
         }
         let expected = 64_000.0 / 7.0;
         for count in nodes {
-            assert!((f64::from(count) / expected - 1.0).abs() < 0.05, "{nodes:?}");
+            assert!(
+                (f64::from(count) / expected - 1.0).abs() < 0.05,
+                "{nodes:?}"
+            );
         }
         for row in locals {
             for count in row {
-                assert!((f64::from(count) / (expected / 7.0) - 1.0).abs() < 0.15, "{row:?}");
+                assert!(
+                    (f64::from(count) / (expected / 7.0) - 1.0).abs() < 0.15,
+                    "{row:?}"
+                );
             }
         }
     }
 
     #[test]
     fn affinity_ignores_the_clients_port_and_nothing_else() {
-        assert_eq!(flow(&key("10.0.0.1", 1), true), flow(&key("10.0.0.1", 2), true));
-        assert_ne!(flow(&key("10.0.0.1", 1), true), flow(&key("10.0.0.2", 1), true));
-        assert_ne!(flow(&key("10.0.0.1", 1), false), flow(&key("10.0.0.1", 2), false));
+        assert_eq!(
+            flow(&key("10.0.0.1", 1), true),
+            flow(&key("10.0.0.1", 2), true)
+        );
+        assert_ne!(
+            flow(&key("10.0.0.1", 1), true),
+            flow(&key("10.0.0.2", 1), true)
+        );
+        assert_ne!(
+            flow(&key("10.0.0.1", 1), false),
+            flow(&key("10.0.0.1", 2), false)
+        );
     }
 }

@@ -5,7 +5,7 @@ use crate::{Address, PortNumber};
 /// Key of the service table: what a packet is addressed to. Port 0 with protocol 0 stands for the address itself: it
 /// answers ICMP echo and rejects ports that no service has.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FrontendKey {
     /// Destination address.
     pub address: Address,
@@ -21,7 +21,12 @@ impl FrontendKey {
     /// The key of the address itself.
     #[inline(always)]
     pub const fn of_address(address: Address) -> Self {
-        Self { address, port: PortNumber(0), protocol: 0, zero: 0 }
+        Self {
+            address,
+            port: PortNumber(0),
+            protocol: 0,
+            zero: 0,
+        }
     }
 }
 

@@ -40,7 +40,9 @@ pub fn answer(frame: impl Frame, ethernet: &Ethernet) -> Action {
 
 #[inline(always)]
 fn decide(frame: impl Frame, ethernet: &Ethernet) -> Verdict {
-    let Some(place) = frame.at::<Arp>(ETHERNET) else { return Verdict::Pass };
+    let Some(place) = frame.at::<Arp>(ETHERNET) else {
+        return Verdict::Pass;
+    };
     // SAFETY: bounds checked by `at`; the struct is packed.
     let arp = unsafe { place.read_unaligned() };
     if arp.operation != REQUEST
@@ -53,7 +55,9 @@ fn decide(frame: impl Frame, ethernet: &Ethernet) -> Verdict {
     {
         return Verdict::Pass;
     }
-    let Some(announced) = lookup(frame.ifindex(), Address::from_v4_word(arp.target_ip)) else { return Verdict::Pass };
+    let Some(announced) = lookup(frame.ifindex(), Address::from_v4_word(arp.target_ip)) else {
+        return Verdict::Pass;
+    };
     if !may_answer() {
         count(Counter::DeadlinePassed);
         return Verdict::Drop;
@@ -67,10 +71,16 @@ fn decide(frame: impl Frame, ethernet: &Ethernet) -> Verdict {
         target_ip: arp.sender_ip,
         ..arp
     };
-    let header = Ethernet { destination: arp.sender_mac, source: announced.mac, ethertype: ethernet.ethertype };
+    let header = Ethernet {
+        destination: arp.sender_mac,
+        source: announced.mac,
+        ethertype: ethernet.ethertype,
+    };
     // SAFETY: bounds checked by `at`.
     unsafe { place.write_unaligned(reply) };
-    let Some(place) = frame.at::<Ethernet>(0) else { return Verdict::Drop };
+    let Some(place) = frame.at::<Ethernet>(0) else {
+        return Verdict::Drop;
+    };
     // SAFETY: bounds checked by `at`.
     unsafe { place.write_unaligned(header) };
     count(Counter::ArpAnswered);
@@ -88,7 +98,9 @@ pub fn lookup(ifindex: u32, address: Address) -> Option<&'static mut Announced> 
 /// Whether this node's right to answer still stands.
 #[inline(always)]
 pub fn may_answer() -> bool {
-    let Some(deadline) = DEADLINE.get(0) else { return false };
+    let Some(deadline) = DEADLINE.get(0) else {
+        return false;
+    };
     // SAFETY: plain helper call. The clock counts suspended time: a node that slept has lost its right.
     unsafe { bpf_ktime_get_boot_ns() < deadline.boottime_ns }
 }

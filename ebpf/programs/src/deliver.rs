@@ -19,17 +19,17 @@ use crate::forward;
 use crate::frame::Frame;
 use crate::maps::{BACKENDS, FLOWS, REPLIES, SOURCE_RANGES};
 use crate::packet::{
-    Arriving, ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN,
+    Arriving, ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, Packet, TCP, TCP_ACK, TCP_FIN,
+    TCP_RST, TCP_SYN,
 };
-use crate::reject;
-use crate::verdict::{Action, Verdict};
+use crate::verdict::{Action, BEGIN, REJECT, Verdict};
 
 /// Source ports tried where two flows would meet at one endpoint.
 const PORT_ATTEMPTS: u32 = 16;
 
 /// This node is the table's choice.
 #[inline(never)]
-pub fn chosen(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+pub fn chosen(frame: impl Frame, arriving: &mut Arriving, frontend: &Frontend) -> Action {
     if let Some(action) = established(frame, arriving) {
         return action;
     }
@@ -38,12 +38,12 @@ pub fn chosen(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Ac
     {
         return forward::pass_on(frame, &arriving.ethernet, node);
     }
-    begin(frame, arriving, frontend)
+    BEGIN
 }
 
 /// Another node chose this one, though this node's table says otherwise: tables differ for a moment.
 #[inline(never)]
-pub fn forwarded(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+pub fn forwarded(frame: impl Frame, arriving: &mut Arriving, frontend: &Frontend) -> Action {
     if let Some(action) = established(frame, arriving) {
         return action;
     }
@@ -54,21 +54,21 @@ pub fn forwarded(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) ->
     {
         return forward::pass_on(frame, &arriving.ethernet, node);
     }
-    begin(frame, arriving, frontend)
+    BEGIN
 }
 
 /// Another node believes that this one knows the flow. The frame goes no further.
 #[inline(never)]
-pub fn passed_on(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+pub fn passed_on(frame: impl Frame, arriving: &mut Arriving) -> Action {
     match established(frame, arriving) {
         Some(action) => action,
-        None => begin(frame, arriving, frontend),
+        None => BEGIN,
     }
 }
 
 /// No endpoint is ready anywhere; established flows finish where they are.
 #[inline(never)]
-pub fn without_choice(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+pub fn without_choice(frame: impl Frame, arriving: &mut Arriving, frontend: &Frontend) -> Action {
     if let Some(action) = established(frame, arriving) {
         return action;
     }
@@ -77,7 +77,7 @@ pub fn without_choice(frame: impl Frame, arriving: &Arriving, frontend: &Fronten
     {
         return forward::pass_on(frame, &arriving.ethernet, node);
     }
-    reject::with(frame, arriving, Counter::RejectedNoEndpoint)
+    REJECT
 }
 
 /// Now, in ticks of connection tracking.
@@ -105,7 +105,7 @@ pub fn flags_of(packet: &Packet) -> u32 {
 
 /// Delivers a packet of a known flow. A SYN that finds a closed flow's entry begins a new one.
 #[inline(always)]
-fn established(frame: impl Frame, arriving: &Arriving) -> Option<Action> {
+fn established(frame: impl Frame, arriving: &mut Arriving) -> Option<Action> {
     let packet = &arriving.packet;
     let flow = FLOWS.get_ptr_mut(&packet.key)?;
     // SAFETY: entries live until the program ends; words are written whole.
@@ -121,41 +121,45 @@ fn established(frame: impl Frame, arriving: &Arriving) -> Option<Action> {
     if flow.flags != flags {
         flow.flags = flags;
     }
-    let new = Endpoints {
+    arriving.new = Endpoints {
         source: flow.source,
         destination: flow.backend,
         source_port: flow.source_port,
         destination_port: flow.backend_port,
     };
     count(Counter::DeliveredEstablished);
-    Some(hand_over(frame, arriving, &new))
+    Some(hand_over(frame, arriving))
 }
 
 /// Begins a flow at one of this node's endpoints.
 #[inline(never)]
-fn begin(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+pub fn begin(frame: impl Frame, arriving: &mut Arriving, frontend: &Frontend) -> Action {
     let packet = &arriving.packet;
     if !admitted(frontend, &packet.key.client) {
         count(Counter::DroppedSourceRange);
         return frame.conclude(Verdict::Drop);
     }
-    let Some(offset) = forward::slot(&frontend.local, hash::local_slot(arriving.hash, frontend.local.slots)) else {
-        return reject::with(frame, arriving, Counter::RejectedNoEndpoint);
+    let Some(offset) = forward::slot(
+        &frontend.local,
+        hash::local_slot(arriving.hash, frontend.local.slots),
+    ) else {
+        return REJECT;
     };
     let Some(backend) = BACKENDS.get(frontend.backend_base + u32::from(offset)) else {
         return frame.conclude(Verdict::Drop);
     };
-    let mut new = Endpoints {
+    arriving.new = Endpoints {
         source: packet.key.client,
         destination: backend.address,
         source_port: packet.key.client_port,
         destination_port: backend.port,
     };
-    if !record(&packet.key, &mut new, flags_of(packet)) {
+    let flags = flags_of(packet);
+    if !record(arriving, flags) {
         return frame.conclude(Verdict::Drop);
     }
     count(Counter::DeliveredNew);
-    hand_over(frame, arriving, &new)
+    hand_over(frame, arriving)
 }
 
 /// Whether a client is inside a frontend's source ranges.
@@ -164,23 +168,29 @@ pub fn admitted(frontend: &Frontend, client: &Address) -> bool {
     if frontend.flags & FRONTEND_SOURCE_RANGES == 0 {
         return true;
     }
-    let range = SourceRange { frontend: frontend.id, client: *client };
-    SOURCE_RANGES.get(Key::new(SOURCE_RANGE_FRONTEND_BITS + 128, range)).is_some()
+    let range = SourceRange {
+        frontend: frontend.id,
+        client: *client,
+    };
+    SOURCE_RANGES
+        .get(Key::new(SOURCE_RANGE_FRONTEND_BITS + 128, range))
+        .is_some()
 }
 
-/// Writes both entries of a new flow whose packets shall have the ends `new`; false, and counted, if that fails. The
-/// source port asked for in `new` is replaced where another flow, to another frontend, already meets the endpoint with it.
+/// Writes both entries of a new flow whose packets shall have the ends `arriving.new`; false, and counted, if that fails.
+/// The source port asked for is replaced where another flow, to another frontend, already meets the endpoint with it.
 #[inline(never)]
-pub fn record(key: &FlowKey, new: &mut Endpoints, flags: u32) -> bool {
-    let mut reply_key = ReplyKey {
-        backend: new.destination,
-        source: new.source,
-        backend_port: new.destination_port,
-        source_port: new.source_port,
+pub fn record(arriving: &mut Arriving, flags: u32) -> bool {
+    let key = arriving.packet.key;
+    arriving.reply_key = ReplyKey {
+        backend: arriving.new.destination,
+        source: arriving.new.source,
+        backend_port: arriving.new.destination_port,
+        source_port: arriving.new.source_port,
         protocol: key.protocol,
         zero: [0; 3],
     };
-    let reply = Reply {
+    arriving.reply = Reply {
         frontend: key.frontend,
         client: key.client,
         frontend_port: key.frontend_port,
@@ -190,14 +200,16 @@ pub fn record(key: &FlowKey, new: &mut Endpoints, flags: u32) -> bool {
         zero: 0,
     };
     let mut attempt = 0;
-    while let Err(error) = REPLIES.insert(&reply_key, &reply, u64::from(BPF_NOEXIST)) {
+    while let Err(error) =
+        REPLIES.insert(&arriving.reply_key, &arriving.reply, u64::from(BPF_NOEXIST))
+    {
         if error != EEXIST {
             count(Counter::DroppedFlowTableFull);
             return false;
         }
-        if ours(&reply_key, key) {
+        if ours(&arriving.reply_key, &arriving.packet.key) {
             // A left-over of this very flow.
-            let _ = REPLIES.insert(&reply_key, &reply, u64::from(BPF_ANY));
+            let _ = REPLIES.insert(&arriving.reply_key, &arriving.reply, u64::from(BPF_ANY));
             break;
         }
         attempt += 1;
@@ -207,21 +219,25 @@ pub fn record(key: &FlowKey, new: &mut Endpoints, flags: u32) -> bool {
         }
         // SAFETY: plain helper call.
         let random = unsafe { bpf_get_prandom_u32() };
-        reply_key.source_port = PortNumber::new(TRANSLATED_PORTS_FIRST + (random % TRANSLATED_PORTS) as u16);
+        arriving.reply_key.source_port =
+            PortNumber::new(TRANSLATED_PORTS_FIRST + (random % TRANSLATED_PORTS) as u16);
     }
-    new.source_port = reply_key.source_port;
+    arriving.new.source_port = arriving.reply_key.source_port;
     let now = now();
-    let flow = Flow {
-        backend: new.destination,
-        source: new.source,
-        backend_port: new.destination_port,
-        source_port: new.source_port,
+    arriving.flow = Flow {
+        backend: arriving.new.destination,
+        source: arriving.new.source,
+        backend_port: arriving.new.destination_port,
+        source_port: arriving.new.source_port,
         seen: now,
         since: now,
         flags,
     };
-    if FLOWS.insert(key, &flow, u64::from(BPF_ANY)).is_err() {
-        let _ = REPLIES.remove(&reply_key);
+    if FLOWS
+        .insert(&arriving.packet.key, &arriving.flow, u64::from(BPF_ANY))
+        .is_err()
+    {
+        let _ = REPLIES.remove(&arriving.reply_key);
         count(Counter::DroppedFlowTableFull);
         return false;
     }
@@ -232,7 +248,9 @@ pub fn record(key: &FlowKey, new: &mut Endpoints, flags: u32) -> bool {
 #[inline(always)]
 fn ours(reply_key: &ReplyKey, key: &FlowKey) -> bool {
     // SAFETY: words are written whole.
-    let Some(reply) = (unsafe { REPLIES.get(reply_key) }) else { return true };
+    let Some(reply) = (unsafe { REPLIES.get(reply_key) }) else {
+        return true;
+    };
     reply.frontend == key.frontend
         && reply.client == key.client
         && reply.frontend_port == key.frontend_port
@@ -249,17 +267,25 @@ const EEXIST: i32 = -17;
 
 /// Translates a packet and hands it to the stack, under the EtherType that its family has.
 #[inline(always)]
-fn hand_over(frame: impl Frame, arriving: &Arriving, new: &Endpoints) -> Action {
+fn hand_over(frame: impl Frame, arriving: &mut Arriving) -> Action {
     let packet = &arriving.packet;
-    if !frame.translate(packet, new) {
+    if !frame.translate(packet, &arriving.new) {
         count(Counter::DroppedMalformed);
         return frame.conclude(Verdict::Drop);
     }
     if arriving.ethernet.ethertype != ETHERTYPE_LANDFALL.to_be() {
         return frame.conclude(Verdict::Pass);
     }
-    let Some(place) = frame.at::<Ethernet>(0) else { return frame.conclude(Verdict::Drop) };
+    let Some(place) = frame.at::<Ethernet>(0) else {
+        return frame.conclude(Verdict::Drop);
+    };
     // SAFETY: bounds checked by `at`.
-    unsafe { (*place).ethertype = if packet.v6 { ETHERTYPE_V6 } else { ETHERTYPE_V4 } };
+    unsafe {
+        (*place).ethertype = if packet.v6 {
+            ETHERTYPE_V6
+        } else {
+            ETHERTYPE_V4
+        }
+    };
     frame.conclude(Verdict::PassRetyped)
 }

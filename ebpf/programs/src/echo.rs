@@ -27,14 +27,24 @@ fn decide(frame: impl Frame, ethernet: &Ethernet, packet: &Packet) -> Verdict {
     if (packet.key.protocol == ICMP) == packet.v6 {
         return Verdict::Pass;
     }
-    let (request, reply) = if packet.v6 { (V6_REQUEST, V6_REPLY) } else { (V4_REQUEST, V4_REPLY) };
-    let Some(icmp) = frame.at::<[u8; 8]>(packet.l4()) else { return Verdict::Pass };
+    let (request, reply) = if packet.v6 {
+        (V6_REQUEST, V6_REPLY)
+    } else {
+        (V4_REQUEST, V4_REPLY)
+    };
+    let Some(icmp) = frame.at::<[u8; 8]>(packet.l4()) else {
+        return Verdict::Pass;
+    };
     // SAFETY: bounds checked by `at`.
     if unsafe { (*icmp)[0] } != request {
         return Verdict::Pass;
     }
     // SAFETY: only tested for presence.
-    if unsafe { FRONTENDS.get(FrontendKey::of_address(packet.key.frontend)).is_none() } {
+    if unsafe {
+        FRONTENDS
+            .get(FrontendKey::of_address(packet.key.frontend))
+            .is_none()
+    } {
         return Verdict::Pass;
     }
     // Swapping the addresses leaves every checksum as it is; only the type changes.
@@ -43,7 +53,11 @@ fn decide(frame: impl Frame, ethernet: &Ethernet, packet: &Packet) -> Verdict {
         let sum = icmp.byte_add(2).cast::<u16>();
         let old = u16::from_ne_bytes([request, 0]);
         let new = u16::from_ne_bytes([reply, 0]);
-        sum.write_unaligned(Sum::default().replace_half(old, new).update(sum.read_unaligned()));
+        sum.write_unaligned(
+            Sum::default()
+                .replace_half(old, new)
+                .update(sum.read_unaligned()),
+        );
         *icmp.cast::<u8>() = reply;
     }
     let ends = &packet.key;
@@ -58,11 +72,17 @@ fn decide(frame: impl Frame, ethernet: &Ethernet, packet: &Packet) -> Verdict {
             unsafe { ip.write_unaligned([ends.frontend.v4_word(), ends.client.v4_word()]) }
         })
     };
-    let Some(place) = frame.at::<Ethernet>(0) else { return Verdict::Drop };
+    let Some(place) = frame.at::<Ethernet>(0) else {
+        return Verdict::Drop;
+    };
     if swapped.is_none() {
         return Verdict::Drop;
     }
-    let header = Ethernet { destination: ethernet.source, source: ethernet.destination, ethertype: ethernet.ethertype };
+    let header = Ethernet {
+        destination: ethernet.source,
+        source: ethernet.destination,
+        ethertype: ethernet.ethertype,
+    };
     // SAFETY: bounds checked by `at`.
     unsafe { place.write_unaligned(header) };
     count(Counter::EchoAnswered);

@@ -8,69 +8,99 @@ use landfall_ebpf_abi::flow::FlowKey;
 use landfall_ebpf_abi::hash;
 use landfall_ebpf_abi::node::{Interface, NODE_INDEX_SELF, NODE_L2_DSR, NODE_SNAT, Node};
 use landfall_ebpf_abi::service::{
-    FRONTEND_AFFINITY, FRONTEND_EXTERNAL, FRONTEND_MOVED_FLOWS, FRONTEND_PREVIOUS, Frontend, FrontendKey, ROW_SLOTS,
-    SLOT_DRAINED, SlotTable,
+    FRONTEND_AFFINITY, FRONTEND_EXTERNAL, FRONTEND_MOVED_FLOWS, FRONTEND_PREVIOUS, Frontend,
+    FrontendKey, ROW_SLOTS, SLOT_DRAINED, SlotTable,
 };
 use landfall_ebpf_abi::wire::ETHERTYPE_LANDFALL;
 
 use crate::count::count;
 use crate::frame::Frame;
 use crate::maps::{FRONTEND_FILTER, FRONTENDS, MOVED_FLOWS, NODES, SLOTS};
-use crate::packet::{Arriving, Ethernet, ICMP, ICMP6, Packet, Parsed, TCP, UDP, parse};
+use crate::packet::{Arriving, Ethernet, ICMP, ICMP6, Packet, TCP, UDP, parse};
 use crate::uplink::from_peer;
-use crate::verdict::{Action, Verdict};
+use crate::verdict::{Action, BEGIN, REJECT, Verdict};
 use crate::{deliver, echo, reject, snat};
 
-/// An IP packet from a client, a router, or a node that chose this one.
+/// An IP packet from a client, a router, or a node that chose this one; or one that another node passed on, marked, because
+/// this one may know its flow.
 #[inline(always)]
-pub fn arriving(frame: impl Frame, ethernet: Ethernet, interface: &Interface, v6: bool) -> Action {
-    let Parsed::Packet(packet) = parse(frame, v6) else { return frame.conclude(Verdict::Pass) };
-    if !may_be_frontend(&packet.key.frontend.words) {
+pub fn arriving(
+    frame: impl Frame,
+    ethernet: Ethernet,
+    interface: &Interface,
+    v6: bool,
+    passed_on: bool,
+) -> Action {
+    let Some(arriving) = Arriving::scratch() else {
+        return frame.conclude(Verdict::Pass);
+    };
+    if !parse(frame, v6, &mut arriving.packet)
+        || !may_be_frontend(&arriving.packet.key.frontend.words)
+    {
         return frame.conclude(Verdict::Pass);
     }
-    let mut arriving = Arriving { ethernet, packet, hash: 0 };
+    arriving.ethernet = ethernet;
     let packet = &arriving.packet;
     match packet.key.protocol {
         TCP | UDP => {}
-        ICMP | ICMP6 => return echo::answer(frame, &arriving),
+        ICMP | ICMP6 => return echo::answer(frame, arriving),
         _ => return frame.conclude(Verdict::Pass),
     }
-    let Some(frontend) = frontend(packet) else { return no_frontend(frame, &arriving, interface) };
+    let Some(frontend) = frontend(packet) else {
+        return no_frontend(frame, arriving, interface);
+    };
     if frontend.flags & FRONTEND_EXTERNAL == 0 {
         return frame.conclude(Verdict::Pass);
     }
-    let hash = hash::flow(&packet.key, frontend.flags & FRONTEND_AFFINITY != 0);
-    arriving.hash = hash;
+    arriving.hash = hash::flow(&packet.key, frontend.flags & FRONTEND_AFFINITY != 0);
+    let mut action = route(frame, arriving, frontend, interface, passed_on);
+    if action == BEGIN {
+        action = deliver::begin(frame, arriving, frontend);
+    }
+    if action == REJECT {
+        action = reject::with(frame, arriving, Counter::RejectedNoEndpoint);
+    }
+    action
+}
+
+/// The road of a packet whose frontend is known.
+#[inline(always)]
+fn route(
+    frame: impl Frame,
+    arriving: &mut Arriving,
+    frontend: &Frontend,
+    interface: &Interface,
+    passed_on: bool,
+) -> Action {
+    if passed_on {
+        return deliver::passed_on(frame, arriving);
+    }
     let chosen = match moved(frontend, &arriving.packet.key) {
         Some(node) => node,
-        None => match slot(&frontend.nodes, hash::node_slot(hash, frontend.nodes.slots)) {
-            Some(node) => node,
+        None => match slot(
+            &frontend.nodes,
+            hash::node_slot(arriving.hash, frontend.nodes.slots),
+        ) {
+            // The mark concerns only those who ask a table that is out of force.
+            Some(node) => node & !SLOT_DRAINED,
             // Nobody is ready: flows that live here still go on.
-            None => return deliver::without_choice(frame, &arriving, frontend),
+            None => return deliver::without_choice(frame, arriving, frontend),
         },
     };
     if chosen == NODE_INDEX_SELF {
-        return deliver::chosen(frame, &arriving, frontend);
+        return deliver::chosen(frame, arriving, frontend);
     }
     if from_peer(&arriving.ethernet) {
-        return deliver::forwarded(frame, &arriving, frontend);
+        return deliver::forwarded(frame, arriving, frontend);
     }
-    let Some(node) = NODES.get(u32::from(chosen)) else { return frame.conclude(Verdict::Drop) };
+    let Some(node) = NODES.get(u32::from(chosen)) else {
+        return frame.conclude(Verdict::Drop);
+    };
     if node.flags & NODE_SNAT != 0 {
-        return snat::forward(frame, &arriving, frontend, interface);
+        return snat::forward(frame, arriving, frontend, interface);
     }
     let verdict = resend(frame, &arriving.ethernet, node, None);
     frame.conclude(verdict)
-}
-
-/// An IP packet that another node passed on, because this one may know its flow.
-#[inline(always)]
-pub fn passed_on(frame: impl Frame, ethernet: Ethernet, v6: bool) -> Action {
-    let Parsed::Packet(packet) = parse(frame, v6) else { return frame.conclude(Verdict::Drop) };
-    let mut arriving = Arriving { ethernet, packet, hash: 0 };
-    let Some(frontend) = frontend(&arriving.packet) else { return frame.conclude(Verdict::Drop) };
-    arriving.hash = hash::flow(&arriving.packet.key, frontend.flags & FRONTEND_AFFINITY != 0);
-    deliver::passed_on(frame, &arriving, frontend)
 }
 
 #[inline(always)]
@@ -132,7 +162,7 @@ pub fn previous(frontend: &Frontend, arriving: &Arriving) -> Option<&'static Nod
 /// The node that the table chooses for a flow, if another one.
 #[inline(always)]
 pub fn current(frontend: &Frontend, hash: u64) -> Option<&'static Node> {
-    reachable(slot(&frontend.nodes, hash::node_slot(hash, frontend.nodes.slots))?)
+    reachable(slot(&frontend.nodes, hash::node_slot(hash, frontend.nodes.slots))? & !SLOT_DRAINED)
 }
 
 #[inline(always)]
@@ -156,11 +186,21 @@ fn resend(frame: impl Frame, ethernet: &Ethernet, node: &Node, ethertype: Option
         source: node.own_mac,
         ethertype: ethertype.unwrap_or(ethernet.ethertype),
     };
-    let Some(place) = frame.at::<Ethernet>(0) else { return Verdict::Drop };
+    let Some(place) = frame.at::<Ethernet>(0) else {
+        return Verdict::Drop;
+    };
     // SAFETY: bounds checked by `at`.
     unsafe { place.write_unaligned(header) };
-    count(if ethertype.is_some() { Counter::PassedOn } else { Counter::Forwarded });
-    if node.ifindex == frame.ifindex() { Verdict::Reflect } else { Verdict::Transmit(node.ifindex) }
+    count(if ethertype.is_some() {
+        Counter::PassedOn
+    } else {
+        Counter::Forwarded
+    });
+    if node.ifindex == frame.ifindex() {
+        Verdict::Reflect
+    } else {
+        Verdict::Transmit(node.ifindex)
+    }
 }
 
 /// Passes a frame on, marked, to the node that may know its flow.
@@ -172,10 +212,14 @@ pub fn pass_on(frame: impl Frame, ethernet: &Ethernet, node: &Node) -> Action {
 
 /// No service has the port: the answer to a translated flow, a reject, or none of our business.
 #[inline(always)]
-fn no_frontend(frame: impl Frame, arriving: &Arriving, interface: &Interface) -> Action {
+fn no_frontend(frame: impl Frame, arriving: &mut Arriving, interface: &Interface) -> Action {
     // SAFETY: only tested for presence.
-    if unsafe { FRONTENDS.get(FrontendKey::of_address(arriving.packet.key.frontend)).is_some() } {
+    if unsafe {
+        FRONTENDS
+            .get(FrontendKey::of_address(arriving.packet.key.frontend))
+            .is_some()
+    } {
         return reject::with(frame, arriving, Counter::RejectedNoService);
     }
-    snat::reply(frame, &arriving.packet, interface)
+    snat::reply(frame, arriving, interface)
 }

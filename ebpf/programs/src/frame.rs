@@ -3,12 +3,12 @@
 use core::mem::size_of;
 
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_OK, TC_ACT_SHOT, bpf_fib_lookup as FibLookup, xdp_action,
-    xdp_md,
+    __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_OK, TC_ACT_SHOT,
+    bpf_fib_lookup as FibLookup, xdp_action, xdp_md,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_fib_lookup, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail, bpf_skb_pull_data,
-    bpf_skb_store_bytes, bpf_xdp_adjust_tail,
+    bpf_fib_lookup, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail,
+    bpf_skb_pull_data, bpf_skb_store_bytes, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
 };
 use landfall_ebpf_abi::checksum::Sum;
 
@@ -92,9 +92,11 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn resize(self, len: u32) -> bool {
-        let current = (self.end() - self.start()) as i32;
-        // SAFETY: the helper checks the new length against the buffer.
-        unsafe { bpf_xdp_adjust_tail(self.ctx, len as i32 - current) == 0 }
+        // SAFETY: the helpers check the new length against the buffer, fragments included.
+        unsafe {
+            let current = bpf_xdp_get_buff_len(self.ctx) as i32;
+            bpf_xdp_adjust_tail(self.ctx, len as i32 - current) == 0
+        }
     }
 
     #[inline(always)]
@@ -106,21 +108,31 @@ impl Frame for XdpFrame {
             .replace_half(packet.key.client_port.0, new.source_port.0)
             .replace_half(packet.key.frontend_port.0, new.destination_port.0);
         if packet.v6 {
-            let Some(ip) = self.at::<[[u32; 4]; 2]>(V6_ADDRESSES) else { return false };
+            let Some(ip) = self.at::<[[u32; 4]; 2]>(V6_ADDRESSES) else {
+                return false;
+            };
             // SAFETY: bounds checked by `at`; unaligned because of the Ethernet header.
             unsafe { ip.write_unaligned([new.source.words, new.destination.words]) };
         } else {
-            let Some(check) = self.at::<u16>(V4_CHECKSUM) else { return false };
+            let Some(check) = self.at::<u16>(V4_CHECKSUM) else {
+                return false;
+            };
             // SAFETY: bounds checked by `at`.
             unsafe { check.write_unaligned(addresses.update(check.read_unaligned())) };
-            let Some(ip) = self.at::<[u32; 2]>(V4_ADDRESSES) else { return false };
+            let Some(ip) = self.at::<[u32; 2]>(V4_ADDRESSES) else {
+                return false;
+            };
             // SAFETY: bounds checked by `at`.
             unsafe { ip.write_unaligned([new.source.v4_word(), new.destination.v4_word()]) };
         }
-        let Some(l4) = self.at::<[u16; 2]>(packet.l4()) else { return false };
+        let Some(l4) = self.at::<[u16; 2]>(packet.l4()) else {
+            return false;
+        };
         // SAFETY: bounds checked by `at`.
         unsafe { l4.write_unaligned([new.source_port.0, new.destination_port.0]) };
-        let Some(check) = self.at::<u16>(packet.l4_checksum()) else { return false };
+        let Some(check) = self.at::<u16>(packet.l4_checksum()) else {
+            return false;
+        };
         // SAFETY: bounds checked by `at`.
         unsafe {
             let old = check.read_unaligned();
@@ -170,7 +182,13 @@ impl SkbFrame {
     fn store<T>(self, offset: usize, value: &T) -> bool {
         // SAFETY: the helper checks the offset; `value` is plain data.
         unsafe {
-            bpf_skb_store_bytes(self.skb, offset as u32, core::ptr::from_ref(value).cast(), size_of::<T>() as u32, 0) == 0
+            bpf_skb_store_bytes(
+                self.skb,
+                offset as u32,
+                core::ptr::from_ref(value).cast(),
+                size_of::<T>() as u32,
+                0,
+            ) == 0
         }
     }
 }
@@ -226,7 +244,11 @@ impl Frame for SkbFrame {
             .replace_half(packet.key.client_port.0, new.source_port.0)
             .replace_half(packet.key.frontend_port.0, new.destination_port.0)
             .fold32();
-        let mangled = if packet.key.protocol == UDP { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
+        let mangled = if packet.key.protocol == UDP {
+            u64::from(BPF_F_MARK_MANGLED_0)
+        } else {
+            0
+        };
         let check = packet.l4_checksum() as u32;
         let pseudo = mangled | u64::from(BPF_F_PSEUDO_HDR);
         // SAFETY: plain helper calls; size 0 in the flags means that the last value is a difference.
@@ -241,9 +263,14 @@ impl Frame for SkbFrame {
             self.store(V6_ADDRESSES, &[new.source.words, new.destination.words])
         } else {
             // SAFETY: plain helper call.
-            let mended =
-                unsafe { bpf_l3_csum_replace(self.skb, V4_CHECKSUM as u32, 0, u64::from(addresses), 0) == 0 };
-            mended && self.store(V4_ADDRESSES, &[new.source.v4_word(), new.destination.v4_word()])
+            let mended = unsafe {
+                bpf_l3_csum_replace(self.skb, V4_CHECKSUM as u32, 0, u64::from(addresses), 0) == 0
+            };
+            mended
+                && self.store(
+                    V4_ADDRESSES,
+                    &[new.source.v4_word(), new.destination.v4_word()],
+                )
         };
         stored && self.store(packet.l4(), &[new.source_port.0, new.destination_port.0])
     }

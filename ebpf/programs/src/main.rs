@@ -4,8 +4,14 @@
 //! [`frame::Frame`], which hides what differs: how a frame is resized, translated, re-sent and handed to the stack.
 #![no_std]
 #![no_main]
-#![expect(unreachable_pub, reason = "a binary's modules; entry points are exported by their section")]
-#![expect(missing_docs, reason = "the attribute macros drop the doc comments of what they expand")]
+#![expect(
+    unreachable_pub,
+    reason = "a binary's modules; entry points are exported by their section"
+)]
+#![expect(
+    missing_docs,
+    reason = "the attribute macros drop the doc comments of what they expand"
+)]
 
 mod arp;
 mod count;
@@ -30,7 +36,7 @@ use aya_ebpf::programs::{SockAddrContext, TcContext, XdpContext};
 use crate::frame::{SkbFrame, XdpFrame};
 
 /// Ingress of an uplink, before the stack has a buffer for the frame.
-#[xdp]
+#[xdp(frags)]
 pub fn xdp_uplink(ctx: XdpContext) -> u32 {
     uplink::ingress(XdpFrame::new(ctx.ctx)) as u32
 }

@@ -12,6 +12,7 @@ use landfall_ebpf_abi::node::{INTERFACE_SLOTS, Interface, MAX_NODES, Node, PeerK
 use landfall_ebpf_abi::service::{Backend, Frontend, FrontendKey, SlotRow, SourceRange};
 use landfall_ebpf_abi::socket::{SocketKey, SocketOrigin};
 
+use crate::packet::Arriving;
 use crate::reject::Answer;
 
 #[map]
@@ -51,3 +52,6 @@ pub static SOCKET_ORIGINS: LruHashMap<SocketKey, SocketOrigin> = LruHashMap::pin
 /// Scratch, private to each load of the programs.
 #[map]
 pub static ANSWER: PerCpuArray<Answer> = PerCpuArray::with_max_entries(1, 0);
+/// Scratch, private to each load of the programs.
+#[map]
+pub static ARRIVING: PerCpuArray<Arriving> = PerCpuArray::with_max_entries(1, 0);

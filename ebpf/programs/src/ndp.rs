@@ -49,7 +49,9 @@ const FRAME: u32 = 86;
 /// Whether an IPv6 packet is a solicitation.
 #[inline(always)]
 pub fn is_solicitation(frame: impl Frame) -> bool {
-    let Some(place) = frame.at::<Neighbour>(ETHERNET) else { return false };
+    let Some(place) = frame.at::<Neighbour>(ETHERNET) else {
+        return false;
+    };
     // SAFETY: bounds checked by `at`.
     unsafe { (*place).next_header == ICMP6 && (*place).kind == SOLICITATION }
 }
@@ -63,14 +65,18 @@ pub fn answer(frame: impl Frame, ethernet: &Ethernet) -> Action {
 
 #[inline(always)]
 fn decide(frame: impl Frame, ethernet: &Ethernet) -> Verdict {
-    let Some(place) = frame.at::<Neighbour>(ETHERNET) else { return Verdict::Pass };
+    let Some(place) = frame.at::<Neighbour>(ETHERNET) else {
+        return Verdict::Pass;
+    };
     // SAFETY: bounds checked by `at`.
     let ask = unsafe { place.read_unaligned() };
     // RFC 4861, section 7.1.1: anything that crossed a router, or asks for a group, is not to be believed.
     if ask.hop_limit != 255 || ask.code != 0 || ask.target[0].to_ne_bytes()[0] == 0xff {
         return Verdict::Pass;
     }
-    let Some(announced) = lookup(frame.ifindex(), Address { words: ask.target }) else { return Verdict::Pass };
+    let Some(announced) = lookup(frame.ifindex(), Address { words: ask.target }) else {
+        return Verdict::Pass;
+    };
     if !may_answer() {
         count(Counter::DeadlinePassed);
         return Verdict::Drop;
@@ -91,25 +97,45 @@ fn decide(frame: impl Frame, ethernet: &Ethernet) -> Verdict {
         kind: ADVERTISEMENT,
         code: 0,
         checksum: 0,
-        flags: if probe { OVERRIDE } else { OVERRIDE | SOLICITED },
+        flags: if probe {
+            OVERRIDE
+        } else {
+            OVERRIDE | SOLICITED
+        },
         target: ask.target,
     };
-    let option = LinkLayerOption { kind: TARGET_LINK_LAYER, eights: 1, mac };
+    let option = LinkLayerOption {
+        kind: TARGET_LINK_LAYER,
+        eights: 1,
+        mac,
+    };
     reply.checksum = checksum(&reply, &option);
     let header = Ethernet {
-        destination: if probe { [0x33, 0x33, 0, 0, 0, 1] } else { ethernet.source },
+        destination: if probe {
+            [0x33, 0x33, 0, 0, 0, 1]
+        } else {
+            ethernet.source
+        },
         source: mac,
         ethertype: ETHERTYPE_V6,
     };
     if !frame.resize(FRAME) {
         return Verdict::Drop;
     }
-    let Some(place) = frame.at::<[u8; FRAME as usize]>(0) else { return Verdict::Drop };
+    let Some(place) = frame.at::<[u8; FRAME as usize]>(0) else {
+        return Verdict::Drop;
+    };
     // SAFETY: bounds checked by `at`; the three parts fill the frame.
     unsafe {
         place.cast::<Ethernet>().write_unaligned(header);
-        place.byte_add(ETHERNET).cast::<Neighbour>().write_unaligned(reply);
-        place.byte_add(ETHERNET + 64).cast::<LinkLayerOption>().write_unaligned(option);
+        place
+            .byte_add(ETHERNET)
+            .cast::<Neighbour>()
+            .write_unaligned(reply);
+        place
+            .byte_add(ETHERNET + 64)
+            .cast::<LinkLayerOption>()
+            .write_unaligned(option);
     }
     count(Counter::NdpAnswered);
     Verdict::Reflect
@@ -126,7 +152,10 @@ fn checksum(message: &Neighbour, option: &LinkLayerOption) -> u16 {
     let mut word = 0;
     let (source, destination, target) = (message.source, message.destination, message.target);
     while word < 4 {
-        sum = sum.add(source[word]).add(destination[word]).add(target[word]);
+        sum = sum
+            .add(source[word])
+            .add(destination[word])
+            .add(target[word]);
         word += 1;
     }
     let mac = &option.mac;

@@ -1,9 +1,10 @@
 //! Parsing: an Ethernet frame's IP and transport headers.
 
-use landfall_ebpf_abi::flow::{FlowKey, ReplyKey};
+use landfall_ebpf_abi::flow::{Flow, FlowKey, Reply, ReplyKey};
 use landfall_ebpf_abi::{Address, PortNumber};
 
 use crate::frame::Frame;
+use crate::maps::ARRIVING;
 
 /// EtherType of IPv4, as it lies in the frame.
 pub const ETHERTYPE_V4: u16 = 0x0800_u16.to_be();
@@ -60,7 +61,9 @@ pub struct Endpoints {
     pub destination_port: PortNumber,
 }
 
-/// A packet on its way in: its headers, as paths pass them to each other.
+/// A packet on its way in, with room for what is made of it. It lies in per-CPU scratch, not on the stack: paths call each
+/// other four deep, and the kernel gives them 512 octets in all. Programs that use it run with bottom halves disabled, so
+/// they neither nest nor migrate.
 pub struct Arriving {
     /// Its Ethernet header.
     pub ethernet: Ethernet,
@@ -68,6 +71,25 @@ pub struct Arriving {
     pub packet: Packet,
     /// The flow's hash; meaningless before a frontend is found.
     pub hash: u64,
+    /// What its ends shall be.
+    pub new: Endpoints,
+    /// Its flow's entries in the making.
+    pub flow: Flow,
+    /// The key of its answers.
+    pub reply_key: ReplyKey,
+    /// Whom its answers are from.
+    pub reply: Reply,
+}
+
+impl Arriving {
+    /// This CPU's scratch.
+    #[inline(always)]
+    pub fn scratch() -> Option<&'static mut Self> {
+        // SAFETY: see the type.
+        ARRIVING
+            .get_ptr_mut(0)
+            .map(|arriving| unsafe { &mut *arriving })
+    }
 }
 
 /// A parsed packet.
@@ -117,66 +139,75 @@ impl Packet {
     }
 }
 
-/// What parsing found.
-pub enum Parsed {
-    /// A packet whose ports, if its protocol has them, are known.
-    Packet(Packet),
-    /// Something else: not IP, a fragment, extension headers, cut short.
-    Other,
-}
-
-/// Parses the IP packet of a frame. `v6` says which family its EtherType or first nibble announced.
+/// Parses the IP packet of a frame into `packet`; false for anything else: not IP, a fragment, extension headers, cut short.
+/// `v6` says which family its EtherType or first nibble announced.
 #[inline(always)]
-pub fn parse(frame: impl Frame, v6: bool) -> Parsed {
+pub fn parse(frame: impl Frame, v6: bool, packet: &mut Packet) -> bool {
     let (source, destination, protocol, ip_header) = if v6 {
-        let Some(ip) = frame.at::<[u32; 10]>(ETHERNET) else { return Parsed::Other };
+        let Some(ip) = frame.at::<[u32; 10]>(ETHERNET) else {
+            return false;
+        };
+        let ip = ip.cast::<u32>();
         // SAFETY: bounds checked by `at`; unaligned because of the Ethernet header.
-        let ip = unsafe { ip.read_unaligned() };
-        if ip[0].to_ne_bytes()[0] >> 4 != 6 {
-            return Parsed::Other;
+        let word = |index: usize| unsafe { ip.add(index).read_unaligned() };
+        if word(0).to_ne_bytes()[0] >> 4 != 6 {
+            return false;
         }
-        let source = Address { words: [ip[2], ip[3], ip[4], ip[5]] };
-        let destination = Address { words: [ip[6], ip[7], ip[8], ip[9]] };
-        (source, destination, ip[1].to_ne_bytes()[2], IPV6 as u8)
+        let source = Address {
+            words: [word(2), word(3), word(4), word(5)],
+        };
+        let destination = Address {
+            words: [word(6), word(7), word(8), word(9)],
+        };
+        (source, destination, word(1).to_ne_bytes()[2], IPV6 as u8)
     } else {
-        let Some(ip) = frame.at::<[u32; 5]>(ETHERNET) else { return Parsed::Other };
+        let Some(ip) = frame.at::<[u32; 5]>(ETHERNET) else {
+            return false;
+        };
+        let ip = ip.cast::<u32>();
         // SAFETY: as above.
-        let ip = unsafe { ip.read_unaligned() };
-        let first = ip[0].to_ne_bytes()[0];
+        let word = |index: usize| unsafe { ip.add(index).read_unaligned() };
+        let first = word(0).to_ne_bytes()[0];
         let header = (first & 0x0f) << 2;
         // RFC 791: more fragments, or an offset.
         const FRAGMENT: u32 = u32::from_ne_bytes([0, 0, 0x3f, 0xff]);
-        if first >> 4 != 4 || header < 20 || ip[1] & FRAGMENT != 0 {
-            return Parsed::Other;
+        if first >> 4 != 4 || header < 20 || word(1) & FRAGMENT != 0 {
+            return false;
         }
-        (Address::from_v4_word(ip[3]), Address::from_v4_word(ip[4]), ip[2].to_ne_bytes()[1], header)
+        (
+            Address::from_v4_word(word(3)),
+            Address::from_v4_word(word(4)),
+            word(2).to_ne_bytes()[1],
+            header,
+        )
     };
-    let mut packet = Packet {
-        key: FlowKey {
-            client: source,
-            frontend: destination,
-            client_port: PortNumber(0),
-            frontend_port: PortNumber(0),
-            protocol,
-            zero: [0; 3],
-        },
-        tcp_flags: 0,
-        v6,
-        ip_header,
-    };
+    packet.key.client = source;
+    packet.key.frontend = destination;
+    packet.key.protocol = protocol;
+    packet.key.zero = [0; 3];
+    packet.v6 = v6;
+    packet.ip_header = ip_header;
+    let (mut ports, mut tcp_flags) = ([0; 2], 0);
     if protocol == TCP {
-        let Some(tcp) = frame.at::<[u16; 10]>(packet.l4()) else { return Parsed::Other };
+        let Some(tcp) = frame.at::<[u16; 10]>(packet.l4()) else {
+            return false;
+        };
+        let tcp = tcp.cast::<u16>();
         // SAFETY: as above.
-        let tcp = unsafe { &*tcp.cast::<[[u8; 2]; 10]>() };
-        packet.key.client_port = PortNumber(u16::from_ne_bytes(tcp[0]));
-        packet.key.frontend_port = PortNumber(u16::from_ne_bytes(tcp[1]));
-        packet.tcp_flags = tcp[6][1];
+        unsafe {
+            ports = [tcp.read_unaligned(), tcp.add(1).read_unaligned()];
+            tcp_flags = tcp.add(6).read_unaligned().to_ne_bytes()[1];
+        }
     } else if protocol == UDP {
-        let Some(udp) = frame.at::<[[u8; 2]; 4]>(packet.l4()) else { return Parsed::Other };
+        let Some(udp) = frame.at::<[u16; 4]>(packet.l4()) else {
+            return false;
+        };
+        let udp = udp.cast::<u16>();
         // SAFETY: as above.
-        let udp = unsafe { &*udp };
-        packet.key.client_port = PortNumber(u16::from_ne_bytes(udp[0]));
-        packet.key.frontend_port = PortNumber(u16::from_ne_bytes(udp[1]));
+        ports = unsafe { [udp.read_unaligned(), udp.add(1).read_unaligned()] };
     }
-    Parsed::Packet(packet)
+    packet.key.client_port = PortNumber(ports[0]);
+    packet.key.frontend_port = PortNumber(ports[1]);
+    packet.tcp_flags = tcp_flags;
+    true
 }

@@ -17,16 +17,29 @@ pub fn echo(frame: impl Frame, ethernet: &Ethernet) -> Action {
 
 #[inline(always)]
 fn decide(frame: impl Frame, ethernet: &Ethernet) -> Verdict {
-    let Some(place) = frame.at::<Probe>(ETHERNET) else { return Verdict::Drop };
+    let Some(place) = frame.at::<Probe>(ETHERNET) else {
+        return Verdict::Drop;
+    };
     // SAFETY: bounds checked by `at`.
     let probe = unsafe { place.read_unaligned() };
     if probe.kind != PROBE_REQUEST || probe.version != PROBE_VERSION {
         return Verdict::Pass;
     }
-    let header = Ethernet { destination: ethernet.source, source: ethernet.destination, ethertype: ethernet.ethertype };
+    let header = Ethernet {
+        destination: ethernet.source,
+        source: ethernet.destination,
+        ethertype: ethernet.ethertype,
+    };
     // SAFETY: bounds checked by `at`.
-    unsafe { place.write_unaligned(Probe { kind: PROBE_ECHO, ..probe }) };
-    let Some(place) = frame.at::<Ethernet>(0) else { return Verdict::Drop };
+    unsafe {
+        place.write_unaligned(Probe {
+            kind: PROBE_ECHO,
+            ..probe
+        })
+    };
+    let Some(place) = frame.at::<Ethernet>(0) else {
+        return Verdict::Drop;
+    };
     // SAFETY: bounds checked by `at`.
     unsafe { place.write_unaligned(header) };
     count(Counter::ProbeEchoed);

@@ -7,7 +7,8 @@ use crate::count::count;
 use crate::frame::Frame;
 use crate::maps::ANSWER;
 use crate::packet::{
-    Arriving, ETHERNET, ETHERTYPE_V4, ETHERTYPE_V6, Ethernet, ICMP, ICMP6, Packet, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN,
+    Arriving, ETHERNET, ETHERTYPE_V4, ETHERTYPE_V6, Ethernet, ICMP, ICMP6, Packet, TCP, TCP_ACK,
+    TCP_FIN, TCP_RST, TCP_SYN,
 };
 use crate::verdict::{Action, Verdict};
 
@@ -30,7 +31,13 @@ impl Answer {
     #[inline(always)]
     fn put<T>(&mut self, offset: usize, value: T) {
         // SAFETY: all callers' offsets are constants inside the answer.
-        unsafe { self.halves.as_mut_ptr().byte_add(offset).cast::<T>().write_unaligned(value) };
+        unsafe {
+            self.halves
+                .as_mut_ptr()
+                .byte_add(offset)
+                .cast::<T>()
+                .write_unaligned(value)
+        };
     }
 
     #[inline(always)]
@@ -97,7 +104,11 @@ pub fn with(frame: impl Frame, arriving: &Arriving, reason: Counter) -> Action {
         (false, false) => unreachable_v4(frame, ethernet, packet),
         (false, true) => unreachable_v6(frame, ethernet, packet),
     };
-    frame.conclude(if done { Verdict::Reflect } else { Verdict::Drop })
+    frame.conclude(if done {
+        Verdict::Reflect
+    } else {
+        Verdict::Drop
+    })
 }
 
 #[inline(never)]
@@ -106,15 +117,24 @@ fn reset(frame: impl Frame, ethernet: &Ethernet, packet: &Packet) -> bool {
     if packet.tcp_flags & TCP_RST != 0 {
         return false;
     }
-    let Some(tcp) = frame.at::<Tcp>(packet.l4()) else { return false };
+    let Some(tcp) = frame.at::<Tcp>(packet.l4()) else {
+        return false;
+    };
     // SAFETY: bounds checked by `at`.
     let old = unsafe { tcp.read_unaligned() };
-    let control = u32::from(packet.tcp_flags & TCP_SYN != 0) + u32::from(packet.tcp_flags & TCP_FIN != 0);
+    let control =
+        u32::from(packet.tcp_flags & TCP_SYN != 0) + u32::from(packet.tcp_flags & TCP_FIN != 0);
     let data = payload_len(frame, packet).saturating_sub(u32::from(old.offset >> 4) * 4);
     let (sequence, acknowledgement, flags) = if packet.tcp_flags & TCP_ACK != 0 {
         (old.acknowledgement, 0, TCP_RST)
     } else {
-        (0, u32::from_be(old.sequence).wrapping_add(data + control).to_be(), TCP_RST | TCP_ACK)
+        (
+            0,
+            u32::from_be(old.sequence)
+                .wrapping_add(data + control)
+                .to_be(),
+            TCP_RST | TCP_ACK,
+        )
     };
     let mut new = Tcp {
         source: old.destination,
@@ -134,7 +154,9 @@ fn reset(frame: impl Frame, ethernet: &Ethernet, packet: &Packet) -> bool {
         .add(new.acknowledgement)
         .add_half(u16::from_ne_bytes([new.offset, new.flags]));
     new.checksum = sum.checksum();
-    let Some(answer) = Answer::scratch() else { return false };
+    let Some(answer) = Answer::scratch() else {
+        return false;
+    };
     if packet.v6 {
         answer.headers_v6(ethernet, packet, 20, TCP);
         answer.put(ETHERNET + 40, new);
@@ -149,11 +171,21 @@ fn reset(frame: impl Frame, ethernet: &Ethernet, packet: &Packet) -> bool {
 /// Octets after the IP header, by the header's own account.
 #[inline(always)]
 fn payload_len(frame: impl Frame, packet: &Packet) -> u32 {
-    let at = if packet.v6 { ETHERNET + 4 } else { ETHERNET + 2 };
-    let Some(len) = frame.at::<u16>(at) else { return 0 };
+    let at = if packet.v6 {
+        ETHERNET + 4
+    } else {
+        ETHERNET + 2
+    };
+    let Some(len) = frame.at::<u16>(at) else {
+        return 0;
+    };
     // SAFETY: bounds checked by `at`.
     let len = u32::from(u16::from_be(unsafe { len.read_unaligned() }));
-    if packet.v6 { len } else { len.saturating_sub((packet.l4() - ETHERNET) as u32) }
+    if packet.v6 {
+        len
+    } else {
+        len.saturating_sub((packet.l4() - ETHERNET) as u32)
+    }
 }
 
 #[inline(never)]
@@ -162,38 +194,52 @@ fn unreachable_v4(frame: impl Frame, ethernet: &Ethernet, packet: &Packet) -> bo
     if packet.l4() != ETHERNET + 20 {
         return false;
     }
-    let Some(answer) = Answer::scratch() else { return false };
+    let Some(answer) = Answer::scratch() else {
+        return false;
+    };
     let mut sum = Sum::default().add_half(u16::from_ne_bytes([3, 3]));
     let mut word = 0;
     while word < 7 {
-        let Some(quoted) = frame.at::<u32>(ETHERNET + word * 4) else { return false };
-        // SAFETY: bounds checked by `at`.
-        let quoted = unsafe { quoted.read_unaligned() };
-        sum = sum.add(quoted);
+        let Some(quoted) = frame.at::<[u16; 2]>(ETHERNET + word * 4) else {
+            return false;
+        };
+        // SAFETY: bounds checked by `at`. Volatile, or the whole quotation is gathered on the stack first.
+        let quoted = unsafe { quoted.read_volatile() };
+        sum = sum.add_half(quoted[0]).add_half(quoted[1]);
         answer.put(ETHERNET + 28 + word * 4, quoted);
         word += 1;
     }
     answer.headers_v4(ethernet, packet, 56, ICMP);
-    answer.put(ETHERNET + 20, [u16::from_ne_bytes([3, 3]), sum.checksum(), 0, 0]);
+    answer.put(
+        ETHERNET + 20,
+        [u16::from_ne_bytes([3, 3]), sum.checksum(), 0, 0],
+    );
     send::<35>(frame, answer)
 }
 
 #[inline(never)]
 fn unreachable_v6(frame: impl Frame, ethernet: &Ethernet, packet: &Packet) -> bool {
     const MESSAGE: u16 = 8 + 48;
-    let Some(answer) = Answer::scratch() else { return false };
+    let Some(answer) = Answer::scratch() else {
+        return false;
+    };
     let mut sum = pseudo(packet, MESSAGE, ICMP6).add_half(u16::from_ne_bytes([1, 4]));
     let mut word = 0;
     while word < 12 {
-        let Some(quoted) = frame.at::<u32>(ETHERNET + word * 4) else { return false };
-        // SAFETY: bounds checked by `at`.
-        let quoted = unsafe { quoted.read_unaligned() };
-        sum = sum.add(quoted);
+        let Some(quoted) = frame.at::<[u16; 2]>(ETHERNET + word * 4) else {
+            return false;
+        };
+        // SAFETY: bounds checked by `at`. Volatile, or the whole quotation is gathered on the stack first.
+        let quoted = unsafe { quoted.read_volatile() };
+        sum = sum.add_half(quoted[0]).add_half(quoted[1]);
         answer.put(ETHERNET + 48 + word * 4, quoted);
         word += 1;
     }
     answer.headers_v6(ethernet, packet, MESSAGE, ICMP6);
-    answer.put(ETHERNET + 40, [u16::from_ne_bytes([1, 4]), sum.checksum(), 0, 0]);
+    answer.put(
+        ETHERNET + 40,
+        [u16::from_ne_bytes([1, 4]), sum.checksum(), 0, 0],
+    );
     send::<55>(frame, answer)
 }
 
@@ -203,7 +249,9 @@ fn send<const HALVES: usize>(frame: impl Frame, answer: &Answer) -> bool {
     if !frame.resize(HALVES as u32 * 2) {
         return false;
     }
-    let Some(place) = frame.at::<[u16; HALVES]>(0) else { return false };
+    let Some(place) = frame.at::<[u16; HALVES]>(0) else {
+        return false;
+    };
     // SAFETY: bounds checked by `at`; the answer is longer than any frame made of it.
     unsafe { place.write_unaligned(*answer.halves.as_ptr().cast::<[u16; HALVES]>()) };
     true
@@ -213,9 +261,19 @@ fn send<const HALVES: usize>(frame: impl Frame, answer: &Answer) -> bool {
 #[inline(always)]
 fn pseudo(packet: &Packet, len: u16, protocol: u8) -> Sum {
     let (s, d) = (&packet.key.client.words, &packet.key.frontend.words);
-    let mut sum = Sum::default().add(u32::from(len).to_be()).add(u32::from(protocol).to_be()).add(s[3]).add(d[3]);
+    let mut sum = Sum::default()
+        .add(u32::from(len).to_be())
+        .add(u32::from(protocol).to_be())
+        .add(s[3])
+        .add(d[3]);
     if packet.v6 {
-        sum = sum.add(s[0]).add(s[1]).add(s[2]).add(d[0]).add(d[1]).add(d[2]);
+        sum = sum
+            .add(s[0])
+            .add(s[1])
+            .add(s[2])
+            .add(d[0])
+            .add(d[1])
+            .add(d[2]);
     }
     sum
 }

@@ -7,7 +7,7 @@ use crate::count::count;
 use crate::deliver::{flags_of, now};
 use crate::frame::Frame;
 use crate::maps::{BACKEND_FILTER, REPLIES};
-use crate::packet::{ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, Parsed, TCP, UDP, parse};
+use crate::packet::{Arriving, ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, TCP, UDP, parse};
 use crate::verdict::{Action, Verdict};
 
 /// The whole of egress.
@@ -20,14 +20,22 @@ pub fn egress(frame: impl Frame) -> Action {
 #[inline(always)]
 fn decide(frame: impl Frame) -> Verdict {
     frame.pull(96);
-    let Some(ethernet) = frame.at::<Ethernet>(0) else { return Verdict::Pass };
+    let Some(ethernet) = frame.at::<Ethernet>(0) else {
+        return Verdict::Pass;
+    };
     // SAFETY: bounds checked by `at`.
     let v6 = match unsafe { (*ethernet).ethertype } {
         ETHERTYPE_V4 => false,
         ETHERTYPE_V6 => true,
         _ => return Verdict::Pass,
     };
-    let Parsed::Packet(packet) = parse(frame, v6) else { return Verdict::Pass };
+    let Some(arriving) = Arriving::scratch() else {
+        return Verdict::Pass;
+    };
+    if !parse(frame, v6, &mut arriving.packet) {
+        return Verdict::Pass;
+    }
+    let packet = &arriving.packet;
     if packet.key.protocol != TCP && packet.key.protocol != UDP {
         return Verdict::Pass;
     }
@@ -36,24 +44,27 @@ fn decide(frame: impl Frame) -> Verdict {
         Some(word) if word & (1 << (bit & 63)) != 0 => {}
         _ => return Verdict::Pass,
     }
-    let Some(reply) = REPLIES.get_ptr_mut(packet.reply_key()) else { return Verdict::Pass };
+    arriving.reply_key = packet.reply_key();
+    let Some(reply) = REPLIES.get_ptr_mut(&arriving.reply_key) else {
+        return Verdict::Pass;
+    };
     // SAFETY: entries live until the program ends; words are written whole.
     let reply = unsafe { &mut *reply };
     let now = now();
     if reply.seen != now {
         reply.seen = now;
     }
-    let flags = reply.flags | flags_of(&packet);
+    let flags = reply.flags | flags_of(packet);
     if reply.flags != flags {
         reply.flags = flags;
     }
-    let new = Endpoints {
+    arriving.new = Endpoints {
         source: reply.frontend,
         destination: reply.client,
         source_port: reply.frontend_port,
         destination_port: reply.client_port,
     };
-    if !frame.translate(&packet, &new) {
+    if !frame.translate(packet, &arriving.new) {
         count(Counter::DroppedMalformed);
         return Verdict::Drop;
     }

@@ -15,7 +15,7 @@ use crate::count::count;
 use crate::deliver::{TRANSLATED_PORTS, TRANSLATED_PORTS_FIRST, admitted, flags_of, now, record};
 use crate::frame::Frame;
 use crate::maps::{BACKENDS, FLOWS, REPLIES};
-use crate::packet::{Arriving, Endpoints, Ethernet, Packet};
+use crate::packet::{Arriving, Endpoints, Ethernet};
 use crate::verdict::{Action, Verdict};
 
 /// Address families of the kernel's routing lookup.
@@ -24,9 +24,14 @@ const AF_INET6: u8 = 10;
 
 /// Sends a packet to an endpoint of a node reached by SNAT.
 #[inline(never)]
-pub fn forward(frame: impl Frame, arriving: &Arriving, frontend: &Frontend, interface: &Interface) -> Action {
+pub fn forward(
+    frame: impl Frame,
+    arriving: &mut Arriving,
+    frontend: &Frontend,
+    interface: &Interface,
+) -> Action {
     let packet = &arriving.packet;
-    let new = match FLOWS.get_ptr_mut(&packet.key) {
+    arriving.new = match FLOWS.get_ptr_mut(&packet.key) {
         Some(flow) => {
             // SAFETY: entries live until the program ends; words are written whole.
             let flow = unsafe { &mut *flow };
@@ -52,31 +57,45 @@ pub fn forward(frame: impl Frame, arriving: &Arriving, frontend: &Frontend, inte
             let Some(backend) = BACKENDS.get(frontend.backend_base + offset) else {
                 return frame.conclude(Verdict::Drop);
             };
-            let wanted = TRANSLATED_PORTS_FIRST + ((arriving.hash >> 16) as u32 % TRANSLATED_PORTS) as u16;
-            let mut new = Endpoints {
-                source: if packet.v6 { interface.v6 } else { interface.v4 },
+            let wanted =
+                TRANSLATED_PORTS_FIRST + ((arriving.hash >> 16) as u32 % TRANSLATED_PORTS) as u16;
+            arriving.new = Endpoints {
+                source: if packet.v6 {
+                    interface.v6
+                } else {
+                    interface.v4
+                },
                 destination: backend.address,
                 source_port: PortNumber::new(wanted),
                 destination_port: backend.port,
             };
-            if !record(&packet.key, &mut new, FLOW_SNAT | flags_of(packet)) {
+            let flags = FLOW_SNAT | flags_of(packet);
+            if !record(arriving, flags) {
                 return frame.conclude(Verdict::Drop);
             }
-            new
+            arriving.new
         }
     };
     count(Counter::Translated);
-    send(frame, packet, &new)
+    send(frame, arriving)
 }
 
 /// The answer to a translated flow, if it is one.
 #[inline(never)]
-pub fn reply(frame: impl Frame, packet: &Packet, interface: &Interface) -> Action {
-    let own = if packet.v6 { &interface.v6 } else { &interface.v4 };
+pub fn reply(frame: impl Frame, arriving: &mut Arriving, interface: &Interface) -> Action {
+    let packet = &arriving.packet;
+    let own = if packet.v6 {
+        &interface.v6
+    } else {
+        &interface.v4
+    };
     if packet.key.frontend != *own || packet.key.frontend_port.get() < TRANSLATED_PORTS_FIRST {
         return frame.conclude(Verdict::Pass);
     }
-    let Some(reply) = REPLIES.get_ptr_mut(packet.reply_key()) else { return frame.conclude(Verdict::Pass) };
+    arriving.reply_key = packet.reply_key();
+    let Some(reply) = REPLIES.get_ptr_mut(&arriving.reply_key) else {
+        return frame.conclude(Verdict::Pass);
+    };
     // SAFETY: entries live until the program ends; words are written whole.
     let reply = unsafe { &mut *reply };
     let now = now();
@@ -84,19 +103,20 @@ pub fn reply(frame: impl Frame, packet: &Packet, interface: &Interface) -> Actio
         reply.seen = now;
     }
     reply.flags |= flags_of(packet);
-    let new = Endpoints {
+    arriving.new = Endpoints {
         source: reply.frontend,
         destination: reply.client,
         source_port: reply.frontend_port,
         destination_port: reply.client_port,
     };
     count(Counter::Restored);
-    send(frame, packet, &new)
+    send(frame, arriving)
 }
 
 /// Translates a packet and sends it along the route of its new destination.
-#[inline(always)]
-fn send(frame: impl Frame, packet: &Packet, new: &Endpoints) -> Action {
+#[inline(never)]
+fn send(frame: impl Frame, arriving: &Arriving) -> Action {
+    let (packet, new) = (&arriving.packet, &arriving.new);
     // SAFETY: all-zero is a valid query.
     let mut query: FibLookup = unsafe { core::mem::zeroed() };
     query.ifindex = frame.ifindex();
@@ -110,7 +130,9 @@ fn send(frame: impl Frame, packet: &Packet, new: &Endpoints) -> Action {
         count(Counter::DroppedMalformed);
         return frame.conclude(Verdict::Drop);
     }
-    let Some(place) = frame.at::<Ethernet>(0) else { return frame.conclude(Verdict::Drop) };
+    let Some(place) = frame.at::<Ethernet>(0) else {
+        return frame.conclude(Verdict::Drop);
+    };
     // SAFETY: bounds checked by `at`.
     unsafe {
         (*place).destination = query.dmac;

@@ -40,7 +40,9 @@ pub fn send4(ctx: &SockAddrContext) -> i32 {
 #[inline(always)]
 pub fn send6(ctx: &SockAddrContext) -> i32 {
     let addr = ctx.sock_addr;
-    let frontend = Address { words: user_ip6(addr) };
+    let frontend = Address {
+        words: user_ip6(addr),
+    };
     // SAFETY: as above.
     let port = unsafe { (*addr).user_port };
     if let Some(backend) = rewrite(ctx, frontend, PortNumber(port as u16)) {
@@ -71,7 +73,9 @@ pub fn receive4(ctx: &SockAddrContext) -> i32 {
 #[inline(always)]
 pub fn receive6(ctx: &SockAddrContext) -> i32 {
     let addr = ctx.sock_addr;
-    let backend = Address { words: user_ip6(addr) };
+    let backend = Address {
+        words: user_ip6(addr),
+    };
     // SAFETY: as above.
     let port = unsafe { (*addr).user_port };
     if let Some(origin) = origin(ctx, backend, PortNumber(port as u16)) {
@@ -117,7 +121,14 @@ fn rewrite(ctx: &SockAddrContext, address: Address, port: PortNumber) -> Option<
     // SAFETY: as above.
     let protocol = unsafe { (*ctx.sock_addr).protocol } as u8;
     // SAFETY: values are replaced whole.
-    let frontend = unsafe { FRONTENDS.get(FrontendKey { address, port, protocol, zero: 0 }) }?;
+    let frontend = unsafe {
+        FRONTENDS.get(FrontendKey {
+            address,
+            port,
+            protocol,
+            zero: 0,
+        })
+    }?;
     let count_of = u32::from(frontend.backend_count);
     if count_of == 0 {
         return None;
@@ -133,14 +144,22 @@ fn rewrite(ctx: &SockAddrContext, address: Address, port: PortNumber) -> Option<
         protocol,
         zero: [0; 5],
     };
-    let origin = SocketOrigin { frontend: address, frontend_port: port, zero: 0 };
+    let origin = SocketOrigin {
+        frontend: address,
+        frontend_port: port,
+        zero: 0,
+    };
     SOCKET_ORIGINS.insert(&key, &origin, 0).ok()?;
     count(Counter::SocketRewritten);
     Some(backend)
 }
 
 #[inline(always)]
-fn origin(ctx: &SockAddrContext, backend: Address, backend_port: PortNumber) -> Option<SocketOrigin> {
+fn origin(
+    ctx: &SockAddrContext,
+    backend: Address,
+    backend_port: PortNumber,
+) -> Option<SocketOrigin> {
     let key = SocketKey {
         // SAFETY: plain helper call on the hook's context.
         cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },

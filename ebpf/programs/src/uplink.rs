@@ -16,7 +16,9 @@ use crate::{arp, forward, ndp, probe};
 #[inline(always)]
 pub fn ingress(frame: impl Frame) -> Action {
     frame.pull(128);
-    let Some(ethernet) = frame.at::<Ethernet>(0) else { return frame.conclude(Verdict::Pass) };
+    let Some(ethernet) = frame.at::<Ethernet>(0) else {
+        return frame.conclude(Verdict::Pass);
+    };
     // SAFETY: bounds checked by `at`.
     let ethernet = unsafe { ethernet.read_unaligned() };
     if ethernet.ethertype == ETHERTYPE_ARP {
@@ -28,25 +30,28 @@ pub fn ingress(frame: impl Frame) -> Action {
     let Some(interface) = addressed_to_us(frame.ifindex(), &ethernet) else {
         return frame.conclude(Verdict::Pass);
     };
-    match ethernet.ethertype {
-        ETHERTYPE_V4 => forward::arriving(frame, ethernet, interface, false),
-        ETHERTYPE_V6 => forward::arriving(frame, ethernet, interface, true),
-        other if other == ETHERTYPE_LANDFALL.to_be() => marked(frame, ethernet),
-        _ => frame.conclude(Verdict::Pass),
+    // One call for all kinds: the paths below are inlined, and each copy would take its own share of the stack.
+    let (v6, passed_on) = match ethernet.ethertype {
+        ETHERTYPE_V4 => (false, false),
+        ETHERTYPE_V6 => (true, false),
+        other if other == ETHERTYPE_LANDFALL.to_be() => {
+            let Some(first) = frame.at::<u8>(ETHERNET) else {
+                return frame.conclude(Verdict::Pass);
+            };
+            // A frame of another node: a probe, or a packet passed on, which the first nibble tells.
+            // SAFETY: bounds checked by `at`.
+            match unsafe { *first } >> 4 {
+                4 => (false, true),
+                6 => (true, true),
+                _ => return probe::echo(frame, &ethernet),
+            }
+        }
+        _ => return frame.conclude(Verdict::Pass),
+    };
+    if passed_on {
+        count(Counter::MarkedArrived);
     }
-}
-
-/// A frame of another node: a probe, or a packet passed on, which the first nibble tells.
-#[inline(always)]
-fn marked(frame: impl Frame, ethernet: Ethernet) -> Action {
-    let Some(first) = frame.at::<u8>(ETHERNET) else { return frame.conclude(Verdict::Pass) };
-    // SAFETY: bounds checked by `at`.
-    let nibble = unsafe { *first } >> 4;
-    if nibble != 4 && nibble != 6 {
-        return probe::echo(frame, &ethernet);
-    }
-    count(Counter::MarkedArrived);
-    forward::passed_on(frame, ethernet, nibble == 6)
+    forward::arriving(frame, ethernet, interface, v6, passed_on)
 }
 
 /// This node's entry for the interface, if the frame is for its Ethernet address. A frame that a switch flooded, or that a
@@ -61,10 +66,19 @@ fn addressed_to_us(ifindex: u32, ethernet: &Ethernet) -> Option<&'static Interfa
 #[inline(always)]
 pub fn from_peer(ethernet: &Ethernet) -> bool {
     let bit = hash::mac_bit(&ethernet.source);
-    let Some(word) = PEER_FILTER.get(bit >> 6) else { return false };
+    let Some(word) = PEER_FILTER.get(bit >> 6) else {
+        return false;
+    };
     if word & (1 << (bit & 63)) == 0 {
         return false;
     }
     // SAFETY: the value is only tested for presence.
-    unsafe { PEERS.get(PeerKey { mac: ethernet.source, zero: 0 }).is_some() }
+    unsafe {
+        PEERS
+            .get(PeerKey {
+                mac: ethernet.source,
+                zero: 0,
+            })
+            .is_some()
+    }
 }

@@ -17,3 +17,8 @@ pub enum Verdict {
 /// The code a hook returns. Paths that are functions of their own (the kernel's 512 octets of stack force some to be) return
 /// it instead of a [`Verdict`], which would not fit a register.
 pub type Action = i32;
+
+/// Not a hook's code: the flow is to begin at this node. The caller goes on, so that the stack of this path is free again.
+pub const BEGIN: Action = i32::MIN;
+/// Not a hook's code: the packet is to be rejected for want of an endpoint.
+pub const REJECT: Action = i32::MIN + 1;

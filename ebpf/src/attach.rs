@@ -1,0 +1,388 @@
+//! Attaching programs by pinned links, which outlive the daemon and are updated in place by its successor.
+//!
+//! An uplink gets an ingress program at the best hook that takes it, and the restoring program at its egress. Where the
+//! kernel has no links for tc (before 6.6) the filter in clsact stays by itself; its successor takes the same handle.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use aya::programs::links::{CgroupAttachMode, FdLink, LinkError, PinnedLink};
+use aya::programs::tc::{NlOptions, TcAttachOptions, TcHandle, qdisc_add_clsact};
+use aya::programs::{
+    CgroupSockAddr, LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
+};
+use aya::util::KernelVersion;
+use landfall_ebpf_abi::map;
+
+use crate::loader::Loaded;
+
+/// Priority and handle of our filters in clsact.
+const CLSACT_PRIORITY: u16 = 49_152;
+const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 1);
+
+/// Where an ingress program may be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// In the driver, before a buffer is made.
+    XdpNative,
+    /// Before the stack, with a buffer already made.
+    XdpGeneric,
+    /// tc by multi-program links, Linux 6.6.
+    Tcx,
+    /// tc by the clsact qdisc.
+    Clsact,
+}
+
+impl Hook {
+    /// The name that settings and status use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// Why a program could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The kernel or the driver refused it.
+    #[error("{hook} refused the program on {target}")]
+    Refused {
+        /// The hook.
+        hook: &'static str,
+        /// The interface or cgroup.
+        target: String,
+        /// The reason.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// The link could not be pinned, taken over or removed.
+    #[error("link {name} cannot be pinned or taken over")]
+    Link {
+        /// Name of the pin.
+        name: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The cgroup cannot be opened.
+    #[error(
+        "cgroup {path} cannot be opened; set datapath.cgroup_root to a cgroup v2 directory that holds the pods"
+    )]
+    Cgroup {
+        /// Its directory.
+        path: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Loaded {
+    /// Hooks worth trying for an interface of this driver, best first. veth hands XDP packets whose checksums its peer may
+    /// have left half made, so tcx, which sees the mark, is the safe choice there.
+    pub fn hooks(driver: &str) -> Vec<Hook> {
+        let tc = if has_tcx() { Hook::Tcx } else { Hook::Clsact };
+        match driver {
+            "veth" | "bridge" | "tun" | "802.1Q VLAN Support" => vec![tc],
+            _ => vec![Hook::XdpNative, tc],
+        }
+    }
+
+    /// Attaches ingress and egress to an uplink with the first hook that takes the program. A link of an earlier daemon at
+    /// the same hook is updated in place: not a packet passes in between.
+    ///
+    /// # Errors
+    /// [`AttachError`] of the last hook tried; an attachment that stood before stands.
+    pub fn attach_uplink(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        hooks: &[Hook],
+    ) -> Result<Hook, AttachError> {
+        self.attach_tc(
+            map::PROGRAM_TC_RESTORE,
+            interface,
+            ifindex,
+            TcAttachType::Egress,
+        )?;
+        let mut last = None;
+        for hook in hooks {
+            match self.attach_ingress(interface, ifindex, *hook) {
+                Ok(()) => {
+                    self.detach_other_ingress(ifindex, *hook);
+                    return Ok(*hook);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("at least one hook is tried"))
+    }
+
+    fn attach_ingress(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        hook: Hook,
+    ) -> Result<(), AttachError> {
+        match hook {
+            Hook::XdpNative => self.attach_xdp(interface, ifindex, hook, XdpMode::Driver),
+            Hook::XdpGeneric => self.attach_xdp(interface, ifindex, hook, XdpMode::Skb),
+            Hook::Tcx | Hook::Clsact => self.attach_tc(
+                map::PROGRAM_TC_UPLINK,
+                interface,
+                ifindex,
+                TcAttachType::Ingress,
+            ),
+        }
+    }
+
+    fn attach_xdp(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        hook: Hook,
+        mode: XdpMode,
+    ) -> Result<(), AttachError> {
+        let name = link_name(ifindex, hook.name());
+        let pinned = self.pinned(&name)?;
+        let program: &mut Xdp = self.program(map::PROGRAM_XDP_UPLINK);
+        let refused = |source| AttachError::Refused {
+            hook: hook.name(),
+            target: interface.to_owned(),
+            source: Box::new(source),
+        };
+        if let Some(old) = pinned {
+            if let Ok(link) = FdLink::from(old).try_into()
+                && let Ok(id) = program.attach_to_link(link)
+            {
+                // The pin still holds the link; this handle may go.
+                drop(program.take_link(id));
+                return Ok(());
+            }
+            self.unpin(&name);
+        }
+        let program: &mut Xdp = self.program(map::PROGRAM_XDP_UPLINK);
+        let id = program.attach_to_if_index(ifindex, mode).map_err(refused)?;
+        let link = program.take_link(id).map_err(refused)?;
+        let link = FdLink::try_from(link).map_err(|error| link_error(&name, error))?;
+        self.pin(link, &name)
+    }
+
+    fn attach_tc(
+        &mut self,
+        program: &'static str,
+        interface: &str,
+        ifindex: u32,
+        direction: TcAttachType,
+    ) -> Result<(), AttachError> {
+        let refused = |source| AttachError::Refused {
+            hook: if has_tcx() { "tcx" } else { "clsact" },
+            target: interface.to_owned(),
+            source: Box::new(source),
+        };
+        if !has_tcx() {
+            // It is an error to add the qdisc twice.
+            let _ = qdisc_add_clsact(interface);
+            let options = NlOptions {
+                priority: CLSACT_PRIORITY,
+                handle: CLSACT_HANDLE,
+                ..NlOptions::default()
+            };
+            let classifier: &mut SchedClassifier = self.program(program);
+            let id = classifier
+                .attach_with_options(interface, direction, TcAttachOptions::Netlink(options))
+                .map_err(refused)?;
+            // The filter shall outlive this process.
+            std::mem::forget(classifier.take_link(id).map_err(refused)?);
+            return Ok(());
+        }
+        let name = link_name(ifindex, program);
+        let pinned = self.pinned(&name)?;
+        let classifier: &mut SchedClassifier = self.program(program);
+        if let Some(old) = pinned {
+            if let Ok(link) = FdLink::from(old).try_into()
+                && let Ok(id) = classifier.attach_to_link(link)
+            {
+                drop(classifier.take_link(id));
+                return Ok(());
+            }
+            self.unpin(&name);
+        }
+        let classifier: &mut SchedClassifier = self.program(program);
+        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = classifier
+            .attach_with_options(interface, direction, order)
+            .map_err(refused)?;
+        let link = classifier.take_link(id).map_err(refused)?;
+        let link = FdLink::try_from(link).map_err(|error| link_error(&name, error))?;
+        self.pin(link, &name)
+    }
+
+    fn detach_other_ingress(&mut self, ifindex: u32, kept: Hook) {
+        for hook in [Hook::XdpNative, Hook::XdpGeneric] {
+            if hook != kept {
+                self.unpin(&link_name(ifindex, hook.name()));
+            }
+        }
+        if !matches!(kept, Hook::Tcx | Hook::Clsact) {
+            self.unpin(&link_name(ifindex, map::PROGRAM_TC_UPLINK));
+        }
+    }
+
+    /// Detaches everything from an uplink.
+    pub fn detach_uplink(&mut self, ifindex: u32) {
+        for hook in [Hook::XdpNative, Hook::XdpGeneric] {
+            self.unpin(&link_name(ifindex, hook.name()));
+        }
+        for program in [map::PROGRAM_TC_UPLINK, map::PROGRAM_TC_RESTORE] {
+            self.unpin(&link_name(ifindex, program));
+        }
+    }
+
+    /// Attaches the socket programs to the cgroup that holds this node's local clients.
+    ///
+    /// # Errors
+    /// [`AttachError`] of the first program refused; the others are attached.
+    pub fn attach_sockets(&mut self, cgroup: &Path) -> Result<(), AttachError> {
+        let directory = File::open(cgroup).map_err(|source| AttachError::Cgroup {
+            path: cgroup.display().to_string(),
+            source,
+        })?;
+        let mut failure = None;
+        for name in map::PROGRAMS_SOCKET {
+            if let Err(error) = self.attach_socket(name, cgroup, &directory) {
+                failure.get_or_insert(error);
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn attach_socket(
+        &mut self,
+        name: &'static str,
+        cgroup: &Path,
+        directory: &File,
+    ) -> Result<(), AttachError> {
+        let refused = |source| AttachError::Refused {
+            hook: name,
+            target: cgroup.display().to_string(),
+            source: Box::new(source),
+        };
+        let pin = format!("cgroup-{name}");
+        if let Ok(link) = pinned_fd(&self.pins.links().join(&pin)) {
+            let program: &mut CgroupSockAddr = self.program(name);
+            if update_link(&link, program.fd().map_err(refused)?.as_fd()).is_ok() {
+                return Ok(());
+            }
+            self.unpin(&pin);
+        }
+        let program: &mut CgroupSockAddr = self.program(name);
+        let id = program
+            .attach(directory, CgroupAttachMode::AllowMultiple)
+            .map_err(refused)?;
+        let link = program.take_link(id).map_err(refused)?;
+        let link = FdLink::try_from(link).map_err(|error| link_error(&pin, error))?;
+        self.pin(link, &pin)
+    }
+
+    fn program<'a, P>(&'a mut self, name: &str) -> &'a mut P
+    where
+        &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    {
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .expect("the object has every program that map.rs names");
+        program
+            .try_into()
+            .unwrap_or_else(|error| panic!("program {name} has the type of its section: {error}"))
+    }
+
+    fn pinned(&self, name: &str) -> Result<Option<PinnedLink>, AttachError> {
+        match PinnedLink::from_pin(self.pins.links().join(name)) {
+            Ok(link) => Ok(Some(link)),
+            Err(LinkError::SyscallError(error))
+                if error.io_error.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(link_error(name, error)),
+        }
+    }
+
+    fn pin(&self, link: FdLink, name: &str) -> Result<(), AttachError> {
+        link.pin(self.pins.links().join(name))
+            .map(drop)
+            .map_err(|error| link_error(name, error))
+    }
+
+    fn unpin(&self, name: &str) {
+        // What is not there need not be removed.
+        let _ = std::fs::remove_file(self.pins.links().join(name));
+    }
+}
+
+/// Whether tc programs are attached by links.
+pub fn has_tcx() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
+}
+
+fn link_name(ifindex: u32, what: &str) -> String {
+    format!("if{ifindex}-{what}")
+}
+
+fn link_error(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> AttachError {
+    AttachError::Link {
+        name: name.to_owned(),
+        source: io::Error::other(error),
+    }
+}
+
+/// BPF_OBJ_GET: aya's own handle on a pinned link does not give its descriptor away.
+fn pinned_fd(path: &Path) -> io::Result<OwnedFd> {
+    const BPF_OBJ_GET: libc::c_int = 7;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attributes: [u64; 2] = [path.as_ptr() as u64, 0];
+    // SAFETY: the attributes are those of BPF_OBJ_GET: a path that lives until the call returns, no descriptor, no flags.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made it for this process.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// BPF_LINK_UPDATE, which aya offers for other program types only.
+fn update_link(link: &OwnedFd, program: BorrowedFd<'_>) -> io::Result<()> {
+    const BPF_LINK_UPDATE: libc::c_int = 29;
+    let attributes: [u32; 4] = [link.as_raw_fd() as u32, program.as_raw_fd() as u32, 0, 0];
+    // SAFETY: the attributes are those of BPF_LINK_UPDATE: link, new program, flags, old program.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_LINK_UPDATE,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
