@@ -21,7 +21,6 @@ pub mod manifests;
 pub mod namespace;
 pub mod netfilter;
 pub mod node;
-mod passall;
 pub mod pod;
 pub mod programs;
 pub mod query;
@@ -29,6 +28,7 @@ pub mod registry;
 pub mod settings;
 pub mod switch;
 pub mod wait;
+mod xdp;
 
 use std::path::Path;
 use std::process::{Child, Stdio};

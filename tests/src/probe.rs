@@ -6,7 +6,7 @@ pub mod herd;
 pub mod http;
 pub mod icmp;
 pub mod neighbour;
-mod packet;
+pub(crate) mod packet;
 pub mod spread;
 mod task;
 pub mod udp;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use landfall_tests::bench;
 use landfall_tests::probe::web;
 use landfall_tests::server::{self, Ports};
 use landfall_tests::story;
@@ -29,6 +30,8 @@ enum Command {
         #[arg(long)]
         bare: bool,
     },
+    /// Measure in the lab, print a table, and record the figures.
+    Bench,
     /// Run a scenario of the tests by its name, or list them.
     Scenario {
         /// The name of a file in `tests/tests`, such as `failover`.
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Demo => story::demo::tell(),
         Command::Up { nodes, bare } => story::shell::open(nodes, !bare),
+        Command::Bench => bench::run(),
         Command::Scenario { name } => story::scenario::run(name.as_deref()),
         Command::Pod { name, ports } => server::serve(&name, ports),
         Command::Get { target } => {

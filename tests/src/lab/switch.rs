@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::cgroup::Cgroup;
 use super::host::{Host, Mac};
 use super::namespace::Namespace;
-use super::passall::PassAll;
+use super::xdp::{Attachment, PASS_ALL};
 
 /// What keeps a port from carrying frames, its carrier staying up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ const GATEWAY: u8 = 254;
 #[derive(Debug)]
 pub struct Switch {
     host: Host,
-    pass_all: Mutex<Vec<PassAll>>,
+    pass_all: Mutex<Vec<Attachment>>,
 }
 
 impl Switch {
@@ -158,7 +158,7 @@ impl Switch {
         let off = "tx off tso off gso off";
         machine.output(&format!("ethtool -K {nic} {off}"))?;
         self.host.output(&format!("ethtool -K {port} {off}"))?;
-        let pass_all = self.host.run(|| PassAll::attach(&port))?;
+        let pass_all = self.host.run(|| Attachment::attach(&port, PASS_ALL))?;
         self.pass_all
             .lock()
             .expect("no holder of this lock panics")

@@ -7,11 +7,11 @@ use crate::lab::link_index;
 
 /// A packet socket for one protocol on one interface of the calling thread's namespace.
 #[derive(Debug)]
-pub(super) struct PacketSocket(OwnedFd);
+pub(crate) struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
     /// Opens one for `ethertype`, as in the frame's header.
-    pub(super) fn open(interface: &str, ethertype: u16) -> io::Result<Self> {
+    pub(crate) fn open(interface: &str, ethertype: u16) -> io::Result<Self> {
         let index = link_index(interface)?;
         let protocol = ethertype.to_be();
         let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
@@ -42,7 +42,7 @@ impl PacketSocket {
     }
 
     /// Sends a frame.
-    pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         // SAFETY: a live buffer of the length told.
         let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
         if sent < 0 {
@@ -53,7 +53,7 @@ impl PacketSocket {
     }
 
     /// Takes the next frame that has come in, if any. Frames that went out are skipped.
-    pub(super) fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
         loop {
             // SAFETY: all-zero is a valid sockaddr_ll.
             let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
