@@ -4,6 +4,8 @@
 //! files alone. Rendering is pure (report in, text out) and tested against golden text; colours are
 //! always rendered and stripped where the output is no terminal.
 
+mod bpf;
+mod cleanup;
 mod client;
 mod exit;
 mod format;
@@ -79,6 +81,13 @@ enum Command {
     /// Who announces which address, where, since when
     #[command(subcommand)]
     L2(List),
+    /// What the kernel's maps hold; works without an agent
+    #[command(subcommand)]
+    Bpf(bpf::Bpf),
+    /// Remove the pinned programs and maps, which ends forwarding on this node
+    #[command(after_help = "Refuses while an agent runs. Example:\n  systemctl stop landfall && \
+        landfall cleanup")]
+    Cleanup,
     /// Generate what packages ship
     #[command(subcommand, hide = true)]
     Generate(generate::Generate),
@@ -146,6 +155,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::L2(List::List(output)) => {
             client::announcements(&socket(&cli.global, &inputs)?, &output)
         }
+        Command::Bpf(bpf) => bpf::run(&bpf, &config::load(&inputs)?.settings),
+        Command::Cleanup => cleanup::run(&config::load(&inputs)?.settings),
         Command::Generate(what) => generate::run(&what),
     }
 }

@@ -8,11 +8,6 @@ pub(super) fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// A line for `systemctl status`.
-pub(super) fn status(status: &str) {
-    send(&[NotifyState::Status(status)]);
-}
-
 /// Stopping has begun.
 pub(super) fn stopping(status: &str) {
     send(&[NotifyState::Stopping, NotifyState::Status(status)]);

@@ -129,8 +129,18 @@ pub const REFERENCE: &[Setting] = &[
         "a list of regular expressions such as [\"^ens[0-9]+\"]",
     ),
     setting(
-        "datapath.max_services",
-        "Frontends the kernel maps have room for",
+        "datapath.max_frontends",
+        "Frontends the kernel maps have room for, and one more for each address",
+        "a number from 1 to 1048576",
+    ),
+    setting(
+        "datapath.max_backends",
+        "Endpoints the kernel maps have room for, counted once for every frontend they serve",
+        "a number from 1 to 16777216",
+    ),
+    setting(
+        "datapath.max_rows",
+        "Rows of 256 slots the kernel maps have room for; lookup tables are made of them",
         "a number from 1 to 1048576",
     ),
     setting(

@@ -269,8 +269,12 @@ pub struct Datapath {
     pub attach: AttachMode,
     /// Uplinks by regular expression; empty means those the announcement policies choose.
     pub interfaces: Vec<String>,
-    /// Frontends the kernel maps have room for.
-    pub max_services: u32,
+    /// Frontends the kernel maps have room for, and one more for each address.
+    pub max_frontends: u32,
+    /// Endpoints the kernel maps have room for, counted once for every frontend they serve.
+    pub max_backends: u32,
+    /// Rows of 256 slots the kernel maps have room for; lookup tables are made of them.
+    pub max_rows: u32,
     /// Connections the kernel maps have room for.
     pub max_connections: u32,
 }
@@ -283,8 +287,10 @@ impl Default for Datapath {
             mode: ForwardMode::Auto,
             attach: AttachMode::Auto,
             interfaces: Vec::new(),
-            max_services: 65_536,
-            max_connections: 262_144,
+            max_frontends: 65_536,
+            max_backends: 262_144,
+            max_rows: 65_536,
+            max_connections: 524_288,
         }
     }
 }

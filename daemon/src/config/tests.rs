@@ -141,12 +141,12 @@ fn lists_are_written_with_commas_in_the_environment() {
 fn numbers_and_truth_values_may_be_text_in_the_environment() {
     let mut inputs = inputs();
     inputs.environment = vec![
-        ("LANDFALL_DATAPATH__MAX_SERVICES".into(), "10".into()),
+        ("LANDFALL_DATAPATH__MAX_FRONTENDS".into(), "10".into()),
         ("LANDFALL_L2__CONFLICT_PROBE".into(), "false".into()),
         ("LANDFALL_METRICS__LISTEN".into(), "off".into()),
     ];
     let settings = load(&inputs).expect("valid").settings;
-    assert_eq!(settings.datapath.max_services, 10);
+    assert_eq!(settings.datapath.max_frontends, 10);
     assert!(!settings.l2.conflict_probe);
     assert_eq!(settings.metrics.listen, MetricsListen::Off);
 }
@@ -238,8 +238,8 @@ fn every_wrong_line_of_a_file_yields_key_problem_and_remedy() {
             "FILE: api.socket: `landfall.sock` is not an absolute path; write the path from `/` on",
         ),
         (
-            "[datapath]\nmax_services = 0",
-            "FILE: datapath.max_services: 0 is out of range; write a number from 1 to 1048576",
+            "[datapath]\nmax_frontends = 0",
+            "FILE: datapath.max_frontends: 0 is out of range; write a number from 1 to 1048576",
         ),
         (
             "[datapath]\ninterfaces = [\"ens[\"]",
@@ -261,8 +261,8 @@ fn a_value_of_the_wrong_type_or_an_unknown_choice_names_the_key_and_what_to_writ
             "\"xdp-generic\"",
         ),
         (
-            "[datapath]\nmax_services = \"many\"",
-            "datapath.max_services",
+            "[datapath]\nmax_frontends = \"many\"",
+            "datapath.max_frontends",
             "a number from 1",
         ),
         (

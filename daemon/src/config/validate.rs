@@ -161,18 +161,23 @@ fn datapath(settings: &Settings, found: &mut Found<'_>) {
             );
         }
     }
-    if !(1..=1 << 20).contains(&datapath.max_services) {
-        found.push(
-            "datapath.max_services",
-            format!("{} is out of range", datapath.max_services),
-            "write a number from 1 to 1048576",
-        );
-    }
-    if !(1 << 10..=1 << 24).contains(&datapath.max_connections) {
-        found.push(
+    for (key, number, range) in [
+        (
+            "datapath.max_frontends",
+            datapath.max_frontends,
+            1..=1 << 20,
+        ),
+        ("datapath.max_backends", datapath.max_backends, 1..=1 << 24),
+        ("datapath.max_rows", datapath.max_rows, 1..=1 << 20),
+        (
             "datapath.max_connections",
-            format!("{} is out of range", datapath.max_connections),
-            "write a number from 1024 to 16777216",
-        );
+            datapath.max_connections,
+            1 << 10..=1 << 24,
+        ),
+    ] {
+        if !range.contains(&number) {
+            let remedy = format!("write a number from {} to {}", range.start(), range.end());
+            found.push(key, format!("{number} is out of range"), &remedy);
+        }
     }
 }

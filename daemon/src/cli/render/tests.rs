@@ -262,3 +262,43 @@ fn ages_are_told_in_two_units() {
         );
     }
 }
+
+#[test]
+fn the_kernels_frontends_are_listed_with_how_endpoints_are_reached() {
+    use crate::cli::bpf::{KernelBackend, KernelFrontend};
+    let reached = |address: &str, node, reached: &str| KernelBackend {
+        address: address.parse().expect("an address"),
+        port: 8080,
+        node,
+        reached: reached.into(),
+    };
+    let frontend = KernelFrontend {
+        id: 7,
+        address: "10.10.200.1".parse().expect("an address"),
+        port: 80,
+        protocol: 6,
+        flags: 1,
+        backends: vec![
+            reached("10.244.1.2", 0, "local"),
+            reached("10.244.2.3", 1, "l2-dsr"),
+            reached("10.244.3.4", 2, "snat"),
+        ],
+    };
+    golden("bpf-lb-list", &super::lb::table(&[frontend]));
+}
+
+#[test]
+fn connections_are_listed_from_client_to_backend() {
+    let flow = crate::cli::bpf::KernelFlow {
+        protocol: 17,
+        client: "2001:db8::7".parse().expect("an address"),
+        client_port: 40_000,
+        frontend: "2001:db8::53".parse().expect("an address"),
+        frontend_port: 53,
+        backend: "fd00::2".parse().expect("an address"),
+        backend_port: 5353,
+        state: "established".into(),
+        idle_s: 4,
+    };
+    golden("bpf-ct-list", &super::conntrack::table(&[flow]));
+}
