@@ -9,6 +9,7 @@
 //! directory does not get around.
 
 pub mod client;
+pub mod report;
 pub mod server;
 pub mod snapshot;
 

@@ -42,9 +42,15 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// # Errors
 /// When something without which nothing works cannot be had, or when a task failed.
 pub fn main(loaded: Loaded) -> anyhow::Result<()> {
-    let Loaded { settings, effective } = loaded;
+    let Loaded {
+        settings,
+        effective,
+    } = loaded;
     telemetry::install_log(&settings.log)?;
-    for (key, value) in effective.iter().filter(|(_, value)| value.origin != "default") {
+    for (key, value) in effective
+        .iter()
+        .filter(|(_, value)| value.origin != "default")
+    {
         info!(key, value = %value.value, origin = value.origin, "setting in effect");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,13 +66,20 @@ async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
     let mut signals = Signals::install().context("cannot listen to signals")?;
     let failed = CancellationToken::new();
     check_source(&settings, &|name| std::env::var_os(name).is_some())?;
-    info!(version = env!("CARGO_PKG_VERSION"), node = settings.node.name, "agent starting");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = settings.node.name,
+        "agent starting"
+    );
 
     let reports: Arc<dyn Snapshot> = Arc::new(Reports::new(Arc::clone(&settings)));
     let looking = Stage::new("looking", &failed);
     serve_metrics(&settings, &looking, &reports).await?;
     let server = Server::bind(&settings.api.socket)?;
-    looking.spawn("admin socket", server.run(Arc::clone(&reports), looking.token()));
+    looking.spawn(
+        "admin socket",
+        server.run(Arc::clone(&reports), looking.token()),
+    );
 
     notify::ready("serving");
     info!(socket = %settings.api.socket.display(), "agent ready");
@@ -95,10 +108,15 @@ async fn serve_metrics(
     reports: &Arc<dyn Snapshot>,
 ) -> anyhow::Result<()> {
     let handle = exporter::install()?;
-    let MetricsListen::At(address) = settings.metrics.listen else { return Ok(()) };
+    let MetricsListen::At(address) = settings.metrics.listen else {
+        return Ok(());
+    };
     match exporter::Exporter::bind(address, handle).await {
         Ok(endpoint) => {
-            looking.spawn("metrics", endpoint.run(Arc::clone(reports), looking.token()));
+            looking.spawn(
+                "metrics",
+                endpoint.run(Arc::clone(reports), looking.token()),
+            );
         }
         Err(error) => error!(
             %address, %error,
@@ -139,7 +157,12 @@ mod tests {
         let mut settings = Settings::default();
         assert!(check_source(&settings, &|_| false).is_ok());
         let refusal = check_source(&settings, &|name| name == "KUBECONFIG").expect_err("refused");
-        assert!(refusal.to_string().contains("set source.kind to \"manifests\""), "{refusal}");
+        assert!(
+            refusal
+                .to_string()
+                .contains("set source.kind to \"manifests\""),
+            "{refusal}"
+        );
         settings.source.kind = SourceKind::Kubernetes;
         assert!(check_source(&settings, &|_| false).is_err());
         settings.source.kind = SourceKind::Manifests;

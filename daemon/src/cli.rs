@@ -28,7 +28,7 @@ use crate::config::{self, Flag, Inputs};
 /// Landfall gives LoadBalancer Services addresses from your pools, answers ARP and neighbour
 /// discovery for them, and forwards their traffic in the kernel.
 #[derive(Debug, Parser)]
-#[command(name = "landfall", version, max_term_width = 100)]
+#[command(name = "landfall", version)]
 #[command(after_long_help = exit::HELP)]
 pub struct Cli {
     #[command(flatten)]
@@ -54,16 +54,22 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent on this node
-    #[command(long_about = "Run the agent on this node.\n\nIt loads the kernel programs, holds \
+    #[command(
+        long_about = "Run the agent on this node.\n\nIt loads the kernel programs, holds \
         leases and answers for the addresses they give it until SIGTERM or SIGINT, which hand the \
         leases over in order; a second signal ends it at once. The kernel programs stay in place \
-        and go on forwarding.")]
-    #[command(after_help = "Examples:\n  landfall agent\n  landfall agent --node-name node1 \
-        --manifests-dir /srv/manifests\n  LANDFALL_LOG__LEVEL=debug landfall agent")]
+        and go on forwarding."
+    )]
+    #[command(
+        after_help = "Examples:\n  landfall agent\n  landfall agent --node-name node1 \
+        --manifests-dir /srv/manifests\n  LANDFALL_LOG__LEVEL=debug landfall agent"
+    )]
     Agent(AgentFlags),
     /// Show the agent at a glance
-    #[command(after_help = "Examples:\n  landfall status\n  landfall status -o json | jq \
-        .complaints\n\nExits with 4 when something needs a person.")]
+    #[command(
+        after_help = "Examples:\n  landfall status\n  landfall status -o json | jq \
+        .complaints\n\nExits with 4 when something needs a person."
+    )]
     Status(Output),
     /// Print the settings in effect and where each comes from
     #[command(after_help = "Examples:\n  landfall config\n  landfall config --set \
@@ -85,8 +91,10 @@ enum Command {
     #[command(subcommand)]
     Bpf(bpf::Bpf),
     /// Remove the pinned programs and maps, which ends forwarding on this node
-    #[command(after_help = "Refuses while an agent runs. Example:\n  systemctl stop landfall && \
-        landfall cleanup")]
+    #[command(
+        after_help = "Refuses while an agent runs. Example:\n  systemctl stop landfall && \
+        landfall cleanup"
+    )]
     Cleanup,
     /// Generate what packages ship
     #[command(subcommand, hide = true)]
@@ -129,7 +137,11 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = run(cli).unwrap_or_else(|error| {
         // `{:#}` prints the causes after the error, on one line.
-        anstream::eprintln!("{}error:{} {error:#}", format::BAD.render(), format::BAD.render_reset());
+        anstream::eprintln!(
+            "{}error:{} {error:#}",
+            format::BAD.render(),
+            format::BAD.render_reset()
+        );
         exit::of(&error)
     });
     exit.into()
@@ -174,32 +186,52 @@ fn socket(global: &Global, inputs: &Inputs) -> anyhow::Result<PathBuf> {
 fn inputs(cli: &Cli) -> Inputs {
     let mut flags = Vec::new();
     for (key, value) in &cli.global.set {
-        flags.push(Flag { key: key.clone(), value: value.clone(), flag: "--set".to_owned() });
+        flags.push(Flag {
+            key: key.clone(),
+            value: value.clone(),
+            flag: "--set".to_owned(),
+        });
     }
     let mut named = vec![("api.socket", "--socket", text(&cli.global.socket))];
     if let Command::Agent(agent) = &cli.command {
         named.extend([
             ("node.name", "--node-name", agent.node_name.clone()),
-            ("source.manifests_dir", "--manifests-dir", text(&agent.manifests_dir)),
+            (
+                "source.manifests_dir",
+                "--manifests-dir",
+                text(&agent.manifests_dir),
+            ),
             ("state.dir", "--state-dir", text(&agent.state_dir)),
             ("log.level", "--log-level", agent.log_level.clone()),
         ]);
     }
     for (key, flag, value) in named {
         if let Some(value) = value {
-            flags.push(Flag { key: key.to_owned(), value, flag: flag.to_owned() });
+            flags.push(Flag {
+                key: key.to_owned(),
+                value,
+                flag: flag.to_owned(),
+            });
         }
     }
     let environment = std::env::vars_os()
         .map(|(name, value)| {
-            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
         })
         .collect();
-    Inputs { file: cli.global.config.clone(), environment, flags }
+    Inputs {
+        file: cli.global.config.clone(),
+        environment,
+        flags,
+    }
 }
 
 fn text(path: &Option<PathBuf>) -> Option<String> {
-    path.as_ref().map(|path| path.to_string_lossy().into_owned())
+    path.as_ref()
+        .map(|path| path.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

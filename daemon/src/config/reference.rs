@@ -80,12 +80,12 @@ pub const REFERENCE: &[Setting] = &[
     ),
     setting(
         "l2.lease_renew_deadline",
-        "Within what time a renewal must succeed; shorter than `lease_duration`",
+        "How often a lease is renewed and within what time that must succeed; at most half of `lease_duration`",
         "a duration such as \"1s\"",
     ),
     setting(
         "l2.lease_retry_period",
-        "How soon a failed renewal is tried again; shorter than `lease_renew_deadline`",
+        "How soon a failed renewal is tried again; within `lease_renew_deadline`",
         "a duration such as \"200ms\"",
     ),
     setting(

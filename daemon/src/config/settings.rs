@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use landfall_core::election;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// All settings.
@@ -221,6 +222,18 @@ impl Default for L2 {
             responder: Responder::Auto,
             announce_interval: Duration::from_secs(60),
             conflict_probe: true,
+        }
+    }
+}
+
+impl L2 {
+    /// The election's part of them.
+    pub fn election(&self) -> election::Settings {
+        election::Settings {
+            lease_duration: self.lease_duration,
+            lease_renew_deadline: self.lease_renew_deadline,
+            lease_retry_period: self.lease_retry_period,
+            ..election::Settings::default()
         }
     }
 }

@@ -80,22 +80,22 @@ fn the_reference_lists_exactly_the_settings_there_are() {
 #[test]
 fn flags_win_over_the_environment_over_the_file_over_defaults() {
     let (_dir, mut inputs) = with_file(
-        "[l2]\nlease_duration = \"7s\"\nlease_renew_deadline = \"6s\"\nlease_retry_period = \"5s\"",
+        "[l2]\nlease_duration = \"9s\"\nlease_renew_deadline = \"4s\"\nlease_retry_period = \"3s\"",
     );
     inputs.environment = vec![
-        ("LANDFALL_L2__LEASE_RENEW_DEADLINE".into(), "4s".into()),
-        ("LANDFALL_L2__LEASE_RETRY_PERIOD".into(), "3s".into()),
+        ("LANDFALL_L2__LEASE_RENEW_DEADLINE".into(), "3500ms".into()),
+        ("LANDFALL_L2__LEASE_RETRY_PERIOD".into(), "2s".into()),
     ];
-    inputs.flags = vec![flag("l2.lease_retry_period", "2s")];
+    inputs.flags = vec![flag("l2.lease_retry_period", "1s")];
     let loaded = load(&inputs).expect("valid");
-    assert_eq!(loaded.settings.l2.lease_duration, Duration::from_secs(7));
+    assert_eq!(loaded.settings.l2.lease_duration, Duration::from_secs(9));
     assert_eq!(
         loaded.settings.l2.lease_renew_deadline,
-        Duration::from_secs(4)
+        Duration::from_millis(3500)
     );
     assert_eq!(
         loaded.settings.l2.lease_retry_period,
-        Duration::from_secs(2)
+        Duration::from_secs(1)
     );
     assert!(
         loaded.effective["l2.lease_duration"]
@@ -214,14 +214,19 @@ fn every_wrong_line_of_a_file_yields_key_problem_and_remedy() {
              a duration such as \"3s\"",
         ),
         (
-            "[l2]\nlease_renew_deadline = \"3s\"",
-            "FILE: l2.lease_renew_deadline: 3s is not shorter than l2.lease_duration, 3s; make it \
-             shorter, so that a holder gives up before others take over",
+            "[l2]\nlease_renew_deadline = \"2s\"",
+            "FILE: l2.lease_renew_deadline: 2s is more than half of l2.lease_duration, 3s; make it \
+             at most half, so that a renewal may fail once",
         ),
         (
-            "[l2]\nlease_retry_period = \"1s\"",
-            "FILE: l2.lease_retry_period: 1s is not shorter than l2.lease_renew_deadline, 1s; make \
-             it shorter, so that a failed renewal is tried again at least once",
+            "[l2]\nlease_retry_period = \"1100ms\"",
+            "FILE: l2.lease_retry_period: 1s 100ms is not within l2.lease_renew_deadline, 1s; make \
+             it shorter, so that a failed renewal is tried again",
+        ),
+        (
+            "[l2]\nlease_duration = \"100ms\"",
+            "FILE: l2.lease_duration: 100ms is too short to be renewed with certainty; write at \
+             least \"500ms\"",
         ),
         (
             "[metrics]\nlisten = \"localhost\"",

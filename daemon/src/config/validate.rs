@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+
+use landfall_core::election::SettingsError;
 
 use super::{Effective, SettingError, Settings};
-
-/// A holder that may not be preempted for this long misses its deadline anyway.
-const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 
 /// All complaints about `settings`.
 pub(super) fn check(
@@ -112,39 +110,37 @@ fn absolute(key: &str, path: &Path, found: &mut Found<'_>) {
     }
 }
 
+/// The election knows what its times must be to each other; keys and remedies are added here.
 fn leases(settings: &Settings, found: &mut Found<'_>) {
-    let l2 = &settings.l2;
-    if l2.lease_renew_deadline >= l2.lease_duration {
-        found.push(
+    let text = |duration| humantime::format_duration(duration).to_string();
+    match settings.l2.election().validate() {
+        Ok(()) => {}
+        Err(SettingsError::RenewTooSlow { renew, duration }) => found.push(
             "l2.lease_renew_deadline",
             format!(
-                "{} is not shorter than l2.lease_duration, {}",
-                humantime::format_duration(l2.lease_renew_deadline),
-                humantime::format_duration(l2.lease_duration)
+                "{} is more than half of l2.lease_duration, {}",
+                text(renew),
+                text(duration)
             ),
-            "make it shorter, so that a holder gives up before others take over",
-        );
-    }
-    if l2.lease_retry_period >= l2.lease_renew_deadline {
-        found.push(
+            "make it at most half, so that a renewal may fail once",
+        ),
+        Err(SettingsError::RetryOutOfRange { retry, renew }) => found.push(
             "l2.lease_retry_period",
             format!(
-                "{} is not shorter than l2.lease_renew_deadline, {}",
-                humantime::format_duration(l2.lease_retry_period),
-                humantime::format_duration(l2.lease_renew_deadline)
+                "{} is not within l2.lease_renew_deadline, {}",
+                text(retry),
+                text(renew)
             ),
-            "make it shorter, so that a failed renewal is tried again at least once",
-        );
-    }
-    if l2.lease_retry_period < SHORTEST_RETRY {
-        found.push(
-            "l2.lease_retry_period",
+            "make it shorter, so that a failed renewal is tried again",
+        ),
+        Err(SettingsError::TooShort(duration)) => found.push(
+            "l2.lease_duration",
             format!(
-                "{} is too short",
-                humantime::format_duration(l2.lease_retry_period)
+                "{} is too short to be renewed with certainty",
+                text(duration)
             ),
-            "write at least \"10ms\"",
-        );
+            "write at least \"500ms\"",
+        ),
     }
 }
 
