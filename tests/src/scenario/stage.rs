@@ -184,11 +184,10 @@ impl Drop for Stage {
     /// Prints what the agents said last. The test runner shows it for a test that fails.
     fn drop(&mut self) {
         for node in self.lab.nodes() {
-            println!(
-                "---- the end of {}'s log\n{}",
-                node.name(),
-                node.log_tail(40)
-            );
+            let tail = node.log_tail(40);
+            if !tail.is_empty() {
+                println!("---- the end of {}'s log\n{tail}", node.name());
+            }
         }
     }
 }
