@@ -1,3 +1,7 @@
 //! Effects: each compares its part of the plan with what is really there and brings it about.
 
+pub mod announce;
+pub mod datapath;
 pub mod lease;
+pub mod liveness;
+pub mod payload;

@@ -1,0 +1,296 @@
+//! The data path effect: makes the kernel's maps and attachments equal to the service table.
+//!
+//! Fed by the service table, this node's interfaces and the peers' (all `watch`: only the latest counts); feeds the kernel
+//! and [`DatapathReport`]. A thread of its own, since map writes are system calls by the ten thousand: it waits on the
+//! channels by the runtime's handle and blocks nobody.
+//!
+//! When cancelled it ends after the change at hand. Programs, maps and links stay pinned and go on.
+
+mod collection;
+mod table;
+mod uplinks;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use landfall_core::model::{Link, NodeName};
+use landfall_core::plan::service_table::{Frontend, FrontendKey, ServiceTable};
+use landfall_ebpf::counters::Counters;
+use landfall_ebpf::frontends::Frontends;
+use landfall_ebpf::loader::Loaded;
+use landfall_ebpf::peers::Peers;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub use collection::{FlowReport, Flows};
+pub use uplinks::{Attach, Mode, UplinkReport, hook_named};
+
+/// How often what is there is compared with the plan though nothing changed.
+const RECONCILE: Duration = Duration::from_secs(30);
+
+/// What the effect needs to know of the settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This node.
+    pub node: NodeName,
+    /// Where to attach ingress.
+    pub attach: Attach,
+    /// How to reach other nodes.
+    pub mode: Mode,
+    /// Interfaces to attach to by regular expression; empty means every uplink.
+    pub interfaces: Vec<regex::Regex>,
+    /// The cgroup of local clients; nothing leaves sockets alone.
+    pub cgroup: Option<PathBuf>,
+}
+
+/// What the effect is told.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// The service table; nothing before the first plan.
+    pub table: watch::Receiver<Option<Arc<ServiceTable>>>,
+    /// This node's interfaces.
+    pub links: watch::Receiver<Arc<Vec<Link>>>,
+    /// Other nodes' interfaces, as they publish them; nothing before the lease store was read.
+    pub peers: watch::Receiver<Option<Arc<BTreeMap<NodeName, Vec<Link>>>>>,
+}
+
+/// What the effect tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatapathReport {
+    /// The table was brought about once.
+    pub programmed: bool,
+    /// Interfaces with what is attached to them.
+    pub uplinks: Vec<UplinkReport>,
+    /// Frontends that were refused, and why.
+    pub refused: BTreeMap<FrontendKey, String>,
+    /// What failed otherwise, such as the socket programs.
+    pub problems: BTreeSet<String>,
+    /// Fill of maps: name, entries, room.
+    pub fills: Vec<(&'static str, u64, u64)>,
+}
+
+/// The effect's state. Everything in the kernel but flows and announcements is written by this one owner.
+pub struct Datapath {
+    loaded: Loaded,
+    frontends: Frontends,
+    peers: Peers,
+    options: Options,
+    uplinks: uplinks::Uplinks,
+    applied: HashMap<FrontendKey, Arc<Frontend>>,
+    /// Peers and own addresses that `applied` was made with; a change makes all specs anew.
+    applied_with: Option<table::Surroundings>,
+    settled: bool,
+    report: DatapathReport,
+    publish: watch::Sender<DatapathReport>,
+    flows: Arc<Flows>,
+}
+
+impl Datapath {
+    /// Takes the loaded data path over. Counters and flows are handed out for others to read.
+    ///
+    /// # Errors
+    /// The kernel's, while maps are read.
+    pub fn new(
+        mut loaded: Loaded,
+        options: Options,
+    ) -> anyhow::Result<(Self, Counters, Arc<Flows>, watch::Receiver<DatapathReport>)> {
+        let counters = Counters::take(&mut loaded);
+        let flows = Arc::new(Flows::take(&mut loaded)?);
+        let frontends = Frontends::take(&mut loaded)?;
+        let peers = Peers::take(&mut loaded)?;
+        let (publish, reports) = watch::channel(DatapathReport::default());
+        let datapath = Self {
+            loaded,
+            frontends,
+            peers,
+            options,
+            uplinks: uplinks::Uplinks::default(),
+            applied: HashMap::new(),
+            applied_with: None,
+            settled: false,
+            report: DatapathReport::default(),
+            publish,
+            flows: Arc::clone(&flows),
+        };
+        Ok((datapath, counters, flows, reports))
+    }
+
+    /// Runs until cancelled. Blocks; to be called on a thread of its own.
+    pub fn run(
+        mut self,
+        runtime: &tokio::runtime::Handle,
+        mut inputs: Inputs,
+        cancel: &CancellationToken,
+    ) {
+        self.attach_sockets();
+        loop {
+            let links = inputs.links.borrow_and_update().clone();
+            let peers = inputs.peers.borrow_and_update().clone();
+            let table = inputs.table.borrow_and_update().clone();
+            self.bring_about(&links, peers.as_deref(), table.as_deref());
+            let go_on = runtime.block_on(async {
+                tokio::select! {
+                    () = cancel.cancelled() => false,
+                    changed = inputs.table.changed() => changed.is_ok(),
+                    changed = inputs.links.changed() => changed.is_ok(),
+                    changed = inputs.peers.changed() => changed.is_ok(),
+                    () = tokio::time::sleep(RECONCILE) => true,
+                }
+            });
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    fn attach_sockets(&mut self) {
+        let Some(cgroup) = self.options.cgroup.clone() else {
+            return;
+        };
+        match self.loaded.attach_sockets(&cgroup) {
+            Ok(()) => info!(cgroup = %cgroup.display(), "socket programs attached"),
+            Err(problem) => {
+                let problem = format!("{:#}", anyhow::Error::new(problem));
+                error!(%problem, "local clients are not served");
+                self.report.problems.insert(problem);
+            }
+        }
+    }
+
+    fn bring_about(
+        &mut self,
+        links: &[Link],
+        peers: Option<&BTreeMap<NodeName, Vec<Link>>>,
+        table: Option<&ServiceTable>,
+    ) {
+        self.uplinks
+            .reconcile(&mut self.loaded, &mut self.peers, &self.options, links);
+        self.report.uplinks = self.uplinks.report();
+        if let (Some(peers), Some(table)) = (peers, table) {
+            let surroundings = self.surroundings(peers, links);
+            self.apply(table, surroundings);
+        }
+        self.report.fills = self.fills();
+        self.publish.send_if_modified(|published| {
+            let changed = *published != self.report;
+            if changed {
+                published.clone_from(&self.report);
+            }
+            changed
+        });
+    }
+
+    /// Writes nodes and peers, and gives what a frontend's spec depends on besides itself.
+    fn surroundings(
+        &mut self,
+        peers: &BTreeMap<NodeName, Vec<Link>>,
+        links: &[Link],
+    ) -> table::Surroundings {
+        let attached = self.uplinks.attached();
+        let mut nodes = BTreeMap::new();
+        let mut macs = HashMap::new();
+        for (name, theirs) in peers.iter().filter(|(name, _)| **name != self.options.node) {
+            let reach = uplinks::reach(self.options.mode, &attached, links, theirs);
+            match self.peers.index(name.as_str(), reach) {
+                Ok(index) => {
+                    macs.extend(
+                        theirs
+                            .iter()
+                            .filter_map(|link| Some((link.mac?.0, u32::from(index)))),
+                    );
+                    nodes.insert(name.clone(), (index, reach));
+                }
+                Err(problem) => {
+                    let problem = format!("{:#}", anyhow::Error::new(problem));
+                    if self.report.problems.insert(problem.clone()) {
+                        error!(%problem, "a node cannot be reached by the data path");
+                    }
+                }
+            }
+        }
+        if let Err(error) = self.peers.set_macs(&macs) {
+            warn!(%error, "the peers' table was not written whole; it will be tried again");
+        }
+        let own: BTreeSet<IpAddr> = links
+            .iter()
+            .chain(peers.values().flatten())
+            .flat_map(|link| &link.addresses)
+            .map(|held| held.address)
+            .collect();
+        table::Surroundings { nodes, own }
+    }
+
+    fn apply(&mut self, table: &ServiceTable, surroundings: table::Surroundings) {
+        let now = Instant::now();
+        let all = self.applied_with.as_ref() != Some(&surroundings);
+        let mut written = 0_usize;
+        let gone: Vec<FrontendKey> = self
+            .applied
+            .keys()
+            .filter(|key| !table.frontends.contains_key(key))
+            .copied()
+            .collect();
+        for key in gone {
+            self.applied.remove(&key);
+            if let Err(error) = self.frontends.remove(&table::key(&key), now) {
+                warn!(frontend = %table::show(&key), %error, "a frontend was not removed; it will be tried again");
+                self.applied_with = None;
+            }
+        }
+        self.report
+            .refused
+            .retain(|key, _| table.frontends.contains_key(key));
+        for (key, frontend) in &table.frontends {
+            let same = self
+                .applied
+                .get(key)
+                .is_some_and(|held| Arc::ptr_eq(held, frontend));
+            if same && !all {
+                continue;
+            }
+            let spec = table::spec(key, frontend, &self.options.node, &surroundings);
+            match self.frontends.put(table::key(key), &spec, now) {
+                Ok(()) => {
+                    written += 1;
+                    self.report.refused.remove(key);
+                    self.applied.insert(*key, Arc::clone(frontend));
+                }
+                Err(problem) => {
+                    let problem = format!("{:#}", anyhow::Error::new(problem));
+                    if self.report.refused.insert(*key, problem.clone()).as_ref() != Some(&problem)
+                    {
+                        error!(frontend = %table::show(key), service = %frontend.service, %problem, "a frontend was refused");
+                    }
+                }
+            }
+        }
+        self.applied_with = Some(surroundings);
+        self.flows
+            .set_live(table::live_endpoints(table, &self.options.node));
+        if !self.settled {
+            self.settled = true;
+            if let Err(error) = self.frontends.settle(now) {
+                warn!(%error, "left-overs of an earlier daemon were not all removed");
+            }
+        }
+        if written > 0 || !self.report.programmed {
+            info!(frontends = table.frontends.len(), written, took = ?now.elapsed(), "service table programmed");
+        }
+        self.report.programmed = true;
+    }
+
+    fn fills(&self) -> Vec<(&'static str, u64, u64)> {
+        let [backends, rows] = self.frontends.ranges_fill();
+        [
+            ("frontends", self.frontends.fill()),
+            ("backends", backends),
+            ("lookup_rows", rows),
+        ]
+        .map(|(name, (used, room))| (name, u64::from(used), u64::from(room)))
+        .to_vec()
+    }
+}

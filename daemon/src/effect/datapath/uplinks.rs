@@ -1,0 +1,244 @@
+//! Interfaces that programs are attached to, and over which of them another node is reached.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use landfall_core::model::{Link, LinkIndex, LinkKind};
+use landfall_ebpf::abi::Address;
+use landfall_ebpf::abi::node::Interface;
+use landfall_ebpf::attach::{Hook, has_tcx};
+use landfall_ebpf::loader::Loaded;
+use landfall_ebpf::peers::{Peers, Reach};
+use tracing::{error, info, warn};
+
+use super::Options;
+
+/// Setting `datapath.attach`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attach {
+    /// The best hook that takes the program.
+    #[default]
+    Auto,
+    /// This one only.
+    Only(Hook),
+}
+
+/// Setting `datapath.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// L2 DSR where the nodes share a LAN, else SNAT.
+    #[default]
+    Auto,
+    /// L2 DSR or nothing.
+    L2Dsr,
+    /// Always SNAT.
+    Snat,
+}
+
+/// One interface as status shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkReport {
+    /// Its name.
+    pub name: String,
+    /// Where ingress is attached.
+    pub hook: Option<&'static str>,
+    /// Carrier.
+    pub up: bool,
+    /// Why nothing is attached.
+    pub problem: Option<String>,
+}
+
+struct Uplink {
+    link: Link,
+    hook: Option<Hook>,
+    problem: Option<String>,
+}
+
+/// The interfaces in use.
+#[derive(Default)]
+pub(super) struct Uplinks {
+    held: BTreeMap<LinkIndex, Uplink>,
+}
+
+impl Uplinks {
+    /// Follows the interfaces as they come, go and change.
+    pub(super) fn reconcile(
+        &mut self,
+        loaded: &mut Loaded,
+        peers: &mut Peers,
+        options: &Options,
+        links: &[Link],
+    ) {
+        let wanted: Vec<&Link> = links
+            .iter()
+            .filter(|link| is_wanted(link, options))
+            .collect();
+        let gone: Vec<LinkIndex> = self
+            .held
+            .keys()
+            .filter(|index| !wanted.iter().any(|link| link.index == **index))
+            .copied()
+            .collect();
+        for index in gone {
+            loaded.detach_uplink(index.0);
+            if let Err(error) = peers.remove_interface(index.0) {
+                warn!(interface = index.0, %error, "an interface was not forgotten");
+            }
+            self.held.remove(&index);
+        }
+        for link in wanted {
+            let held = self.held.get(&link.index);
+            if held.is_some_and(|held| held.link == *link && held.problem.is_none()) {
+                continue;
+            }
+            let attached = held.and_then(|held| held.hook);
+            let uplink = bring_up(loaded, peers, options, link, attached);
+            self.held.insert(link.index, uplink);
+        }
+    }
+
+    /// Interfaces with programs and carrier.
+    pub(super) fn attached(&self) -> Vec<LinkIndex> {
+        self.held
+            .values()
+            .filter(|uplink| uplink.hook.is_some() && uplink.link.up)
+            .map(|uplink| uplink.link.index)
+            .collect()
+    }
+
+    pub(super) fn report(&self) -> Vec<UplinkReport> {
+        self.held
+            .values()
+            .map(|uplink| UplinkReport {
+                name: uplink.link.name.to_string(),
+                hook: uplink.hook.map(Hook::name),
+                up: uplink.link.up,
+                problem: uplink.problem.clone(),
+            })
+            .collect()
+    }
+}
+
+fn is_wanted(link: &Link, options: &Options) -> bool {
+    link.kind == LinkKind::Uplink
+        && link.mac.is_some()
+        && (options.interfaces.is_empty()
+            || options
+                .interfaces
+                .iter()
+                .any(|wanted| wanted.is_match(&link.name)))
+}
+
+fn bring_up(
+    loaded: &mut Loaded,
+    peers: &mut Peers,
+    options: &Options,
+    link: &Link,
+    attached: Option<Hook>,
+) -> Uplink {
+    let mut uplink = Uplink {
+        link: link.clone(),
+        hook: attached,
+        problem: None,
+    };
+    if let Err(problem) = peers.set_interface(interface(link)) {
+        uplink.problem = Some(format!("{:#}", anyhow::Error::new(problem)));
+        return uplink;
+    }
+    if attached.is_some() {
+        return uplink;
+    }
+    let hooks = match options.attach {
+        Attach::Auto => Loaded::hooks(&driver(&link.name)),
+        Attach::Only(hook) => vec![hook],
+    };
+    match loaded.attach_uplink(&link.name, link.index.0, &hooks) {
+        Ok(hook) => {
+            info!(interface = %link.name, hook = hook.name(), "data path attached");
+            uplink.hook = Some(hook);
+        }
+        Err(problem) => {
+            let problem = format!("{:#}", anyhow::Error::new(problem));
+            error!(interface = %link.name, %problem, "data path not attached");
+            uplink.problem = Some(problem);
+        }
+    }
+    uplink
+}
+
+fn interface(link: &Link) -> Interface {
+    let of_family = |v4: bool| {
+        link.addresses
+            .iter()
+            .map(|held| held.address)
+            .find(|address| match address {
+                std::net::IpAddr::V4(_) => v4,
+                std::net::IpAddr::V6(v6) => !v4 && !v6.is_unicast_link_local(),
+            })
+            .map_or_else(Address::default, Address::from)
+    };
+    Interface {
+        ifindex: link.index.0,
+        mac: link.mac.map_or([0; 6], |mac| mac.0),
+        zero: 0,
+        v4: of_family(true),
+        v6: of_family(false),
+    }
+}
+
+/// The driver's name, as far as sysfs or the kind of link tells; empty where neither does.
+fn driver(name: &str) -> String {
+    let device = Path::new("/sys/class/net").join(name);
+    if let Ok(driver) = std::fs::read_link(device.join("device/driver")) {
+        return driver
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+    }
+    if device.join("bridge").exists() {
+        return "bridge".to_owned();
+    }
+    // No device below it: virtual. veth is by far the most frequent, and tc is right for the others too.
+    "veth".to_owned()
+}
+
+/// How a peer is reached: over the first attached interface that shares a subnet with one of its own.
+pub(super) fn reach(mode: Mode, attached: &[LinkIndex], ours: &[Link], theirs: &[Link]) -> Reach {
+    if mode == Mode::Snat {
+        return Reach::Snat;
+    }
+    for own in ours.iter().filter(|link| attached.contains(&link.index)) {
+        let shared = theirs.iter().find(|their| {
+            their
+                .addresses
+                .iter()
+                .any(|address| own.addresses.iter().any(|held| held.holds(address.address)))
+        });
+        if let (Some(their), Some(own_mac)) = (shared, own.mac)
+            && let Some(mac) = their.mac
+        {
+            return Reach::L2Dsr {
+                mac: mac.0,
+                own_mac: own_mac.0,
+                ifindex: own.index.0,
+            };
+        }
+    }
+    if mode == Mode::L2Dsr {
+        Reach::Unreachable
+    } else {
+        Reach::Snat
+    }
+}
+
+/// The hook of this name, as settings have it.
+pub fn hook_named(name: &str) -> Option<Attach> {
+    Some(match name {
+        "auto" => Attach::Auto,
+        "xdp" => Attach::Only(Hook::XdpNative),
+        "xdp-generic" => Attach::Only(Hook::XdpGeneric),
+        "tcx" if has_tcx() => Attach::Only(Hook::Tcx),
+        "tcx" | "clsact" => Attach::Only(Hook::Clsact),
+        _ => return None,
+    })
+}
