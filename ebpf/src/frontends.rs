@@ -3,7 +3,7 @@
 //! A change never shows half: lookup tables and endpoints are written to ranges that nothing refers to yet, then the
 //! frontend's entry is replaced, then the old ranges rest and are given back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -101,6 +101,7 @@ pub struct Frontends {
     source_ranges: LpmTrie<MapData, SourceRange, u32>,
     held: BTreeMap<FrontendKey, Held>,
     addresses: HashMap<Address, u32>,
+    own: BTreeSet<Address>,
     rows: Ranges,
     places: Ranges,
     next_id: u32,
@@ -141,6 +142,7 @@ impl Frontends {
             source_ranges: loaded.take(map::SOURCE_RANGES),
             held,
             addresses: HashMap::new(),
+            own: BTreeSet::new(),
             rows,
             places,
             next_id,
@@ -251,6 +253,21 @@ impl Frontends {
         }
         self.filter.settle()?;
         self.backend_filter.settle()
+    }
+
+    /// Has packets to this node's own addresses looked at as well: answers to translated flows come to them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_own_addresses(&mut self, wanted: &BTreeSet<Address>) -> Result<(), MapError> {
+        for address in wanted.difference(&self.own) {
+            self.filter.add(address)?;
+        }
+        for address in self.own.difference(wanted) {
+            self.filter.remove(address)?;
+        }
+        self.own.clone_from(wanted);
+        Ok(())
     }
 
     /// Keys of all frontends.

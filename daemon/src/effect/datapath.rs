@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 
 use landfall_core::model::{Link, NodeName};
 use landfall_core::plan::service_table::{Frontend, FrontendKey, ServiceTable};
+use landfall_ebpf::abi::Address;
 use landfall_ebpf::counters::Counters;
 use landfall_ebpf::frontends::Frontends;
 use landfall_ebpf::loader::Loaded;
-use landfall_ebpf::peers::Peers;
+use landfall_ebpf::peers::{Peers, Reach};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -214,6 +215,14 @@ impl Datapath {
         }
         if let Err(error) = self.peers.set_macs(&macs) {
             warn!(%error, "the peers' table was not written whole; it will be tried again");
+        }
+        if nodes.values().any(|(_, reach)| *reach == Reach::Snat) {
+            self.uplinks.back(&mut self.loaded);
+        }
+        let sources = links.iter().filter(|link| attached.contains(&link.index)).flat_map(|link| &link.addresses);
+        let sources = sources.map(|held| Address::from(held.address)).collect();
+        if let Err(error) = self.frontends.set_own_addresses(&sources) {
+            warn!(%error, "answers to translated flows may be missed");
         }
         let own: BTreeSet<IpAddr> = links
             .iter()

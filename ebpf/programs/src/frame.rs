@@ -7,7 +7,7 @@ use aya_ebpf::bindings::{
     bpf_fib_lookup as FibLookup, xdp_action, xdp_md,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_fib_lookup, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail,
+    bpf_fib_lookup, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_tail,
     bpf_skb_pull_data, bpf_skb_store_bytes, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
 };
 use landfall_ebpf_abi::checksum::Sum;
@@ -40,6 +40,10 @@ pub trait Frame: Copy {
     fn translate(self, packet: &Packet, new: &Endpoints) -> bool;
     /// Looks up the route of `query`; 0 and the answer in it, or the kernel's reason.
     fn route(self, query: &mut FibLookup, flags: u32) -> i64;
+    /// Whether this hook can send to a neighbour whose Ethernet address is not known yet.
+    const RESOLVES: bool;
+    /// Sends the frame out of `ifindex` to wherever the stack's route and neighbour tables say.
+    fn resolve(self, ifindex: u32) -> Action;
     /// The hook's code for a verdict.
     fn conclude(self, verdict: Verdict) -> Action;
 
@@ -151,6 +155,13 @@ impl Frame for XdpFrame {
     fn route(self, query: &mut FibLookup, flags: u32) -> i64 {
         // SAFETY: `query` is a whole `bpf_fib_lookup`.
         unsafe { bpf_fib_lookup(self.ctx.cast(), query, size_of::<FibLookup>() as i32, flags) }
+    }
+
+    const RESOLVES: bool = false;
+
+    #[inline(always)]
+    fn resolve(self, _ifindex: u32) -> Action {
+        xdp_action::XDP_DROP as Action
     }
 
     #[inline(always)]
@@ -279,6 +290,14 @@ impl Frame for SkbFrame {
     fn route(self, query: &mut FibLookup, flags: u32) -> i64 {
         // SAFETY: `query` is a whole `bpf_fib_lookup`.
         unsafe { bpf_fib_lookup(self.skb.cast(), query, size_of::<FibLookup>() as i32, flags) }
+    }
+
+    const RESOLVES: bool = true;
+
+    #[inline(always)]
+    fn resolve(self, ifindex: u32) -> Action {
+        // SAFETY: plain helper call; without parameters the helper looks the route up by itself.
+        unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as Action }
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! The packet leaves with this node's own address and a port of its own as source, routed to the endpoint; the answer comes
 //! back to that address and is turned round to the client.
 
-use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup};
+use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup};
 use landfall_ebpf_abi::counter::Counter;
 use landfall_ebpf_abi::flow::FLOW_SNAT;
 use landfall_ebpf_abi::hash;
@@ -115,16 +115,22 @@ pub fn reply(frame: impl Frame, arriving: &mut Arriving, interface: &Interface) 
 
 /// Translates a packet and sends it along the route of its new destination.
 #[inline(never)]
-fn send(frame: impl Frame, arriving: &Arriving) -> Action {
+fn send<F: Frame>(frame: F, arriving: &Arriving) -> Action {
     let (packet, new) = (&arriving.packet, &arriving.new);
     // SAFETY: all-zero is a valid query.
     let mut query: FibLookup = unsafe { core::mem::zeroed() };
     query.ifindex = frame.ifindex();
     query.l4_protocol = packet.key.protocol;
     fill(&mut query, packet.v6, &new.source, &new.destination);
-    if frame.route(&mut query, 0) != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
+    let found = frame.route(&mut query, 0);
+    let resolved = found == i64::from(BPF_FIB_LKUP_RET_SUCCESS);
+    if !resolved && found != i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
         count(Counter::DroppedNoRoute);
         return frame.conclude(Verdict::Drop);
+    }
+    if !resolved && !F::RESOLVES {
+        // The same program at tc, behind this one, can ask for the neighbour.
+        return frame.conclude(Verdict::Pass);
     }
     if !frame.translate(packet, new) {
         count(Counter::DroppedMalformed);

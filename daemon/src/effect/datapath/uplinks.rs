@@ -51,6 +51,8 @@ pub struct UplinkReport {
 struct Uplink {
     link: Link,
     hook: Option<Hook>,
+    /// The same program is attached at tc behind XDP.
+    backed: bool,
     problem: Option<String>,
 }
 
@@ -91,7 +93,7 @@ impl Uplinks {
             if held.is_some_and(|held| held.link == *link && held.problem.is_none()) {
                 continue;
             }
-            let attached = held.and_then(|held| held.hook);
+            let attached = held.map_or((None, false), |held| (held.hook, held.backed));
             let uplink = bring_up(loaded, peers, options, link, attached);
             self.held.insert(link.index, uplink);
         }
@@ -104,6 +106,19 @@ impl Uplinks {
             .filter(|uplink| uplink.hook.is_some() && uplink.link.up)
             .map(|uplink| uplink.link.index)
             .collect()
+    }
+
+    /// Has every uplink's XDP program backed by the same one at tc, which can ask for neighbours.
+    pub(super) fn back(&mut self, loaded: &mut Loaded) {
+        for uplink in self.held.values_mut() {
+            if !matches!(uplink.hook, Some(Hook::XdpNative | Hook::XdpGeneric)) || uplink.backed {
+                continue;
+            }
+            match loaded.attach_behind(&uplink.link.name, uplink.link.index.0) {
+                Ok(()) => uplink.backed = true,
+                Err(problem) => uplink.problem = Some(format!("{:#}", anyhow::Error::new(problem))),
+            }
+        }
     }
 
     pub(super) fn report(&self) -> Vec<UplinkReport> {
@@ -145,7 +160,7 @@ fn bring_up(
         uplink.problem = Some(format!("{:#}", anyhow::Error::new(problem)));
         return uplink;
     }
-    if attached.is_some() {
+    if uplink.hook.is_some() {
         return uplink;
     }
     let hooks = match options.attach {
