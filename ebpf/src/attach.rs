@@ -126,6 +126,15 @@ impl Loaded {
         Err(last.expect("at least one hook is tried"))
     }
 
+    /// Attaches ingress at tc behind an uplink's XDP program: source translation needs it where a neighbour's Ethernet
+    /// address is not known yet.
+    ///
+    /// # Errors
+    /// [`AttachError`]
+    pub fn attach_behind(&mut self, interface: &str, ifindex: u32) -> Result<(), AttachError> {
+        self.attach_tc(map::PROGRAM_TC_UPLINK, interface, ifindex, TcAttachType::Ingress)
+    }
+
     fn attach_ingress(
         &mut self,
         interface: &str,

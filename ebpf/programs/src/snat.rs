@@ -136,6 +136,9 @@ fn send<F: Frame>(frame: F, arriving: &Arriving) -> Action {
         count(Counter::DroppedMalformed);
         return frame.conclude(Verdict::Drop);
     }
+    if !resolved {
+        return frame.resolve(query.ifindex);
+    }
     let Some(place) = frame.at::<Ethernet>(0) else {
         return frame.conclude(Verdict::Drop);
     };

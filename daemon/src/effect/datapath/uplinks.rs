@@ -149,11 +149,12 @@ fn bring_up(
     peers: &mut Peers,
     options: &Options,
     link: &Link,
-    attached: Option<Hook>,
+    attached: (Option<Hook>, bool),
 ) -> Uplink {
     let mut uplink = Uplink {
         link: link.clone(),
-        hook: attached,
+        hook: attached.0,
+        backed: attached.1,
         problem: None,
     };
     if let Err(problem) = peers.set_interface(interface(link)) {
