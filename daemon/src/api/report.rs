@@ -1,16 +1,23 @@
 //! Reports made from what planners and effects publish. Pure.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use landfall_core::election::{
     Holder, LeaseName, LeaseTable, Moment, Seen, ServiceLease, Standing,
 };
-use landfall_core::model::NodeName;
+use landfall_core::model::{LinkIndex, NodeName};
 use landfall_core::plan::service_table::{self, FrontendKind, ServiceTable};
+use landfall_ebpf::abi::counter::Counter;
 
-use super::snapshot::{Backend, Frontend, Lease, Timestamp};
+use super::snapshot::{
+    Announcement, Backend, Complaint, Datapath, Frontend, Interface, Lease, Level, MapFill,
+    Timestamp, Verdicts,
+};
+use crate::effect::announce::{AnnounceReport, VipState};
+use crate::effect::datapath::DatapathReport;
 
 /// The service table in the order of its keys, numbered from 1.
 pub fn frontends(table: &ServiceTable) -> Vec<Frontend> {
@@ -132,112 +139,123 @@ fn service_lease(
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use landfall_core::election::{
-        BootId, Cause, Content, Incarnation, NodeLease, Record, Revision, Term,
-    };
-    use landfall_core::model::{ObjectName, Port, Protocol};
-    use landfall_core::plan::service_table::FrontendKey;
-
-    use super::*;
-
-    fn port(number: u16) -> Port {
-        Port::new(number).expect("not 0")
-    }
-
-    #[test]
-    fn draining_backends_are_listed_as_terminating_after_the_active_ones() {
-        let backend = |last: u8| service_table::Backend {
-            address: IpAddr::from([10, 244, 0, last]),
-            port: port(8080),
-            node: Some(NodeName::new("node1")),
-        };
-        let frontend = service_table::Frontend {
-            service: ObjectName::new("default", "svc1"),
-            port_name: "web".into(),
-            kind: FrontendKind::LoadBalancer,
-            backends: vec![backend(9)],
-            draining: vec![backend(2)],
-            source_ranges: Vec::new(),
-            affinity: None,
-            local_only: true,
-        };
-        let key = FrontendKey {
-            address: IpAddr::from([10, 10, 200, 1]),
-            port: port(80),
-            protocol: Protocol::Tcp,
-        };
-        let table = ServiceTable {
-            frontends: [(key, Arc::new(frontend))].into(),
-        };
-        let listed = frontends(&table);
-        assert_eq!(listed.len(), 1);
-        assert_eq!(
-            (listed[0].id, listed[0].traffic_policy.as_str()),
-            (1, "Local")
-        );
-        let states: Vec<_> = listed[0]
-            .backends
-            .iter()
-            .map(|b| (b.address.to_string(), b.state.as_str()))
-            .collect();
-        assert_eq!(
-            states,
-            [
-                ("10.244.0.9".to_owned(), "active"),
-                ("10.244.0.2".to_owned(), "terminating")
-            ]
-        );
-    }
-
-    #[test]
-    fn a_service_lease_is_valid_while_its_holders_node_lease_is() {
-        let at = |seconds| Moment::from_boot(Duration::from_secs(seconds));
-        let node2 = NodeName::new("node2");
-        let mut table = LeaseTable::default();
-        let node = Record::Node(NodeLease {
-            node: node2.clone(),
-            incarnation: Incarnation(1),
-            boot: BootId(1),
-            term: Term(5),
-            renewals: 1,
-            duration: Duration::from_secs(3),
-            fenced_by: None,
-            payload: Arc::from(""),
+/// The data path: where it is attached, how full its maps are, what it did. `forwarding` is the mode
+/// asked for.
+pub fn datapath(
+    report: &DatapathReport,
+    counters: &[(Counter, u64)],
+    pinned: Option<PathBuf>,
+    forwarding: &str,
+) -> Datapath {
+    let interfaces = report.uplinks.iter().map(|uplink| Interface {
+        name: uplink.name.clone(),
+        attached: uplink.hook.map(str::to_owned),
+        forwarding: forwarding.to_owned(),
+        up: uplink.up,
+        problem: uplink.problem.clone(),
+    });
+    let maps = report
+        .fills
+        .iter()
+        .map(|(name, entries, capacity)| MapFill {
+            name: (*name).to_owned(),
+            entries: *entries,
+            capacity: *capacity,
         });
-        let name = LeaseName::of_node(&node2);
-        table.observe(&name, Some(Revision(1)), Content::Record(node), at(100));
-        let service = Record::Service(ServiceLease {
-            holder: Some(Holder {
-                node: node2,
-                term: Term(5),
-            }),
-            leaving: false,
-            previous: None,
-            cause: Cause::First,
-            acquired_unix: 1_000,
-            transitions: 1,
-        });
-        let name = LeaseName::of_service("default", "svc1");
-        table.observe(&name, Some(Revision(1)), Content::Record(service), at(100));
-
-        let me = NodeName::new("node1");
-        let addresses = [(name, vec![IpAddr::from([10, 10, 200, 1])])].into();
-        let judged = |now| -> Vec<bool> {
-            leases(&table, &me, at(now), &addresses)
-                .iter()
-                .map(|lease| lease.valid)
-                .collect()
-        };
-        assert_eq!(judged(102), [true, true]);
-        assert_eq!(judged(104), [false, false]);
-        let listed = leases(&table, &me, at(102), &addresses);
-        assert_eq!(listed[1].name, "landfall-l2-default.svc1");
-        assert_eq!(listed[1].holder.as_deref(), Some("node2"));
-        assert!(!listed[1].ours);
-        assert_eq!(listed[1].addresses.len(), 1);
+    let verdicts = counters.iter().map(|(counter, packets)| Verdicts {
+        verdict: counter.name().to_owned(),
+        packets: *packets,
+    });
+    Datapath {
+        pinned,
+        interfaces: interfaces.collect(),
+        maps: maps.collect(),
+        verdicts: verdicts.collect(),
     }
 }
+
+/// What is wrong with the data path.
+pub fn datapath_complaints(report: &DatapathReport) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (key, problem) in &report.refused {
+        let frontend = SocketAddr::new(key.address, key.port.get());
+        complaints.push(Complaint {
+            object: format!("frontend {frontend}/{}", key.protocol),
+            ..complaint(
+                "data path",
+                problem,
+                "free room in the maps, or give them more of it",
+            )
+        });
+    }
+    for uplink in report.uplinks.iter().filter(|uplink| uplink.hook.is_none()) {
+        let problem = uplink.problem.as_deref().unwrap_or("nothing is attached");
+        complaints.push(Complaint {
+            object: format!("interface {}", uplink.name),
+            ..complaint(
+                "data path",
+                problem,
+                "set datapath.attach to another way, or to \"auto\"",
+            )
+        });
+    }
+    let others = report.problems.iter();
+    complaints.extend(others.map(|problem| complaint("data path", problem, "see the agent's log")));
+    complaints
+}
+
+/// What this node announces. `services` are those behind each lease, `answers` those sent so far.
+pub fn announcements(
+    report: &AnnounceReport,
+    node: &NodeName,
+    services: &BTreeMap<LeaseName, Vec<String>>,
+    answers: &BTreeMap<(LinkIndex, IpAddr), u64>,
+) -> Vec<Announcement> {
+    let announced = report
+        .vips
+        .iter()
+        .filter(|vip| vip.state == VipState::Announcing);
+    announced
+        .map(|vip| Announcement {
+            address: vip.ip,
+            services: services.get(&vip.lease).cloned().unwrap_or_default(),
+            node: node.to_string(),
+            interface: Some(vip.interface.clone()),
+            responder: Some(vip.responder.to_owned()),
+            since: Some(Timestamp(vip.since)),
+            answers: Some(answers.get(&(vip.index, vip.ip)).copied().unwrap_or(0)),
+        })
+        .collect()
+}
+
+/// What is wrong with announcing.
+pub fn announce_complaints(report: &AnnounceReport) -> Vec<Complaint> {
+    let conflicts = report.vips.iter().filter_map(|vip| match vip.state {
+        VipState::Conflict(mac) => Some(Complaint {
+            object: format!("address {}", vip.ip),
+            ..complaint(
+                "announcement",
+                &format!("{mac} has it on {}; it is not announced", vip.interface),
+                "take the address from that machine, or out of the pool",
+            )
+        }),
+        VipState::Probing | VipState::Announcing => None,
+    });
+    let others = report.problems.iter();
+    let others = others.map(|problem| complaint("announcement", problem, "see the agent's log"));
+    conflicts.chain(others).collect()
+}
+
+fn complaint(origin: &str, problem: &str, remedy: &str) -> Complaint {
+    Complaint {
+        origin: origin.to_owned(),
+        object: String::new(),
+        field: String::new(),
+        problem: problem.to_owned(),
+        remedy: remedy.to_owned(),
+        severity: Level::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests;
