@@ -7,3 +7,4 @@
 pub mod election;
 pub mod model;
 pub mod plan;
+pub mod report;

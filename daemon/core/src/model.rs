@@ -3,21 +3,25 @@
 //! Fed by `source::convert`, folded by the reconciler, read by every planner. Types keep Kubernetes' nouns; a value that
 //! exists here is already validated, so planners have no error path for malformed input.
 
+mod assignment;
 mod change;
 mod desired;
 mod endpoint;
 mod link;
 mod name;
 mod node;
+mod observed;
 mod policy;
 mod service;
 
+pub use assignment::{AssignedAddress, Assignment, AssignmentRecord};
 pub use change::{Change, ObjectError, ObjectRef, Severity, SourceId};
-pub use desired::{DesiredState, Observed};
+pub use desired::DesiredState;
 pub use endpoint::{Endpoint, EndpointPort, EndpointSlice, Pod, PodPort};
 pub use link::{Link, LinkAddress, LinkIndex, LinkKind, MacAddress};
 pub use name::{NodeName, ObjectName, PodName, ServiceName};
 pub use node::{Namespace, Node};
+pub use observed::{Observation, Observed, ObservedAssignments};
 pub use policy::L2AnnouncementPolicy;
 pub use service::{
     IpFamily, IpFamilyPolicy, Port, Protocol, Service, ServicePort, ServiceType, TargetPort, TrafficPolicy,

@@ -29,10 +29,3 @@ pub struct DesiredState {
     /// This node's interfaces.
     pub links: Vec<Link>,
 }
-
-/// What effects reported back.
-#[derive(Clone, Debug, Default)]
-pub struct Observed {
-    /// Nodes whose agents and kernel programs are reachable, with what they publish of themselves.
-    pub peers: BTreeMap<NodeName, Vec<Link>>,
-}

@@ -3,6 +3,11 @@
 //! Fed by Services, their endpoints and the addresses the allocator assigned; feeds `effect::datapath`, which turns it into
 //! Maglev tables and kernel maps.
 
+mod claims;
+mod frontends;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +16,9 @@ use std::time::Duration;
 use landfall_ipam::Block;
 
 use crate::model::{NodeName, Port, Protocol, ServiceName};
+
+pub use self::claims::{Claims, FrontendConflict};
+pub use self::frontends::frontends;
 
 /// What clients address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,15 +63,18 @@ pub struct Frontend {
     /// Why it exists.
     pub kind: FrontendKind,
     /// Endpoints for new connections, sorted: the ready ones; where none is ready, the serving terminating ones
-    /// (KEP-1669). Every node of the cluster, whatever the traffic policy; `local_only` narrows it.
+    /// (KEP-1669). Every node of the cluster, whatever the traffic policy; `local_only` narrows it, and then
+    /// KEP-1669 holds node by node. Without those of dead nodes, while there are others.
     pub backends: Vec<Backend>,
-    /// Endpoints that finish established connections only: terminating or not ready, yet existing.
+    /// Endpoints that finish established connections only, sorted: terminating, not ready or on a dead node, yet
+    /// existing.
     pub draining: Vec<Backend>,
-    /// Admitted client ranges; empty admits everybody.
+    /// Admitted client ranges of both families; empty admits everybody. Of a LoadBalancer address only.
     pub source_ranges: Vec<Block>,
     /// Affinity by client address, with its timeout.
     pub affinity: Option<Duration>,
-    /// `externalTrafficPolicy: Local`: only endpoints on the announcing node.
+    /// `externalTrafficPolicy: Local`, of a ClusterIP `internalTrafficPolicy: Local`: only endpoints on the node
+    /// that received the packet.
     pub local_only: bool,
 }
 
