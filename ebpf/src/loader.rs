@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapData, MapError};
-use aya::programs::{Program, ProgramError};
+use aya::programs::{Program, ProgramError, ProgramFd};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use landfall_ebpf_abi::map;
 
@@ -118,6 +118,18 @@ impl Loaded {
             })?;
         }
         Ok(())
+    }
+
+    /// A loaded program's descriptor, for those who call it from a program of their own, as benchmarks do.
+    ///
+    /// # Errors
+    /// The object has no such program.
+    pub fn program_fd(&self, name: &str) -> Result<&ProgramFd, ProgramError> {
+        match self.ebpf.program(name) {
+            Some(Program::Xdp(xdp)) => xdp.fd(),
+            Some(Program::SchedClassifier(classifier)) => classifier.fd(),
+            _ => Err(ProgramError::NotLoaded),
+        }
     }
 
     /// The sizes it was opened with.
