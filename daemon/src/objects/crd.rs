@@ -1,0 +1,156 @@
+//! The CRDs that `landfall crds` prints.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+use super::policy::L2AnnouncementPolicy;
+use super::pool::LoadBalancerIPPool;
+use super::schema::Twin;
+use super::{CILIUM_GROUP, CILIUM_VERSIONS};
+
+const CILIUM_POOL: Twin = Twin {
+    group: CILIUM_GROUP,
+    versions: &CILIUM_VERSIONS,
+    kind: "CiliumLoadBalancerIPPool",
+    plural: "ciliumloadbalancerippools",
+    short_name: "ippools",
+};
+
+const CILIUM_POLICY: Twin = Twin {
+    group: CILIUM_GROUP,
+    versions: &CILIUM_VERSIONS,
+    kind: "CiliumL2AnnouncementPolicy",
+    plural: "ciliuml2announcementpolicies",
+    short_name: "l2announcement",
+};
+
+/// The CRDs of Landfall's kinds and, with `compat_cilium`, of Cilium's kinds that it reads. The
+/// latter are for clusters without Cilium, which installs its own.
+pub fn crds(compat_cilium: bool) -> Vec<CustomResourceDefinition> {
+    let own = [LoadBalancerIPPool::crd(), L2AnnouncementPolicy::crd()];
+    let twins = if compat_cilium {
+        vec![CILIUM_POOL.of(&own[0]), CILIUM_POLICY.of(&own[1])]
+    } else {
+        Vec::new()
+    };
+    own.into_iter().chain(twins).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+
+    use super::*;
+
+    fn every_schema(
+        props: &JSONSchemaProps,
+        path: &str,
+        visit: &mut impl FnMut(&JSONSchemaProps, &str),
+    ) {
+        visit(props, path);
+        for (name, inner) in props.properties.iter().flatten() {
+            every_schema(inner, &format!("{path}.{name}"), visit);
+        }
+        if let Some(items) = &props.items {
+            let items = serde_json::to_value(items).unwrap();
+            let items: JSONSchemaProps = serde_json::from_value(items).unwrap();
+            every_schema(&items, &format!("{path}[]"), visit);
+        }
+    }
+
+    #[test]
+    fn every_field_is_documented_and_every_schema_is_structural() {
+        for crd in crds(true) {
+            for version in &crd.spec.versions {
+                let schema = version
+                    .schema
+                    .as_ref()
+                    .unwrap()
+                    .open_api_v3_schema
+                    .as_ref()
+                    .unwrap();
+                let properties = schema.properties.as_ref().unwrap();
+                for part in ["spec", "status"] {
+                    every_schema(&properties[part], part, &mut |props, path| {
+                        assert!(
+                            path.ends_with("[]") || props.description.is_some() || path == "status",
+                            "{} {path} has no description",
+                            crd.spec.names.kind
+                        );
+                        assert!(props.type_.is_some(), "{path} has no type");
+                        assert!(
+                            props.properties.is_none() || props.additional_properties.is_none(),
+                            "{path} has both properties and additionalProperties"
+                        );
+                    });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pools_print_the_columns_that_users_of_cilium_know() {
+        for crd in crds(true)
+            .iter()
+            .filter(|crd| crd.spec.names.kind.ends_with("Pool"))
+        {
+            for version in &crd.spec.versions {
+                let columns: Vec<_> = version
+                    .additional_printer_columns
+                    .iter()
+                    .flatten()
+                    .map(|column| column.name.to_uppercase())
+                    .collect();
+                assert_eq!(columns, ["DISABLED", "CONFLICTING", "IPS AVAILABLE", "AGE"]);
+                assert!(version.subresources.as_ref().unwrap().status.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_is_held_to_one_of_cidr_and_start_by_the_api_server_too() {
+        let json = serde_json::to_string(&crds(false)[0]).unwrap();
+        assert!(
+            json.contains(r#""rule":"has(self.cidr) != has(self.start)""#),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn cilium_twins_are_served_in_both_versions_and_stored_in_the_newer() {
+        let crds = crds(true);
+        let names: Vec<_> = crds
+            .iter()
+            .map(|crd| crd.metadata.name.as_deref().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "loadbalancerippools.landfall.dev",
+                "l2announcementpolicies.landfall.dev",
+                "ciliumloadbalancerippools.cilium.io",
+                "ciliuml2announcementpolicies.cilium.io",
+            ]
+        );
+        for crd in &crds[2..] {
+            let versions: Vec<_> = crd
+                .spec
+                .versions
+                .iter()
+                .map(|v| (v.name.as_str(), v.served, v.storage))
+                .collect();
+            assert_eq!(versions, [("v2alpha1", true, false), ("v2", true, true)]);
+        }
+        let json = serde_json::to_string(&crds[2]).unwrap();
+        assert!(json.contains("cilium.io/PoolConflict"), "{json}");
+    }
+
+    #[test]
+    fn without_compatibility_only_the_own_group_is_printed() {
+        assert!(
+            crds(false)
+                .iter()
+                .all(|crd| crd.spec.group == "landfall.dev")
+        );
+    }
+}

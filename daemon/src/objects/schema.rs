@@ -1,0 +1,54 @@
+//! Twins in other groups: one struct, several kinds.
+//!
+//! A kind's Rust type is tied to one group and version; the twins differ in nothing else, so each
+//! is made from the CRD of the original rather than from a copied struct.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionNames,
+};
+
+/// A kind that has the schema of another.
+pub(super) struct Twin {
+    pub(super) group: &'static str,
+    /// The served versions; the last one is stored.
+    pub(super) versions: &'static [&'static str],
+    pub(super) kind: &'static str,
+    pub(super) plural: &'static str,
+    pub(super) short_name: &'static str,
+}
+
+impl Twin {
+    /// `original` in another group, under another name; its condition types get the group's prefix
+    /// in printer columns, as Cilium writes them.
+    pub(super) fn of(&self, original: &CustomResourceDefinition) -> CustomResourceDefinition {
+        let mut twin = original.clone();
+        twin.metadata.name = Some(format!("{}.{}", self.plural, self.group));
+        twin.spec.group = self.group.to_owned();
+        twin.spec.names = CustomResourceDefinitionNames {
+            kind: self.kind.to_owned(),
+            plural: self.plural.to_owned(),
+            singular: Some(self.kind.to_lowercase()),
+            short_names: Some(vec![self.short_name.to_owned()]),
+            categories: Some(vec!["landfall".to_owned()]),
+            list_kind: None,
+        };
+        let mut version = twin.spec.versions.remove(0);
+        for column in version.additional_printer_columns.iter_mut().flatten() {
+            column.json_path = column
+                .json_path
+                .replace("@.type==\"", &format!("@.type==\"{}/", self.group));
+        }
+        twin.spec.versions = self
+            .versions
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                let mut version = version.clone();
+                version.name = (*name).to_owned();
+                version.storage = index + 1 == self.versions.len();
+                version
+            })
+            .collect();
+        twin
+    }
+}
