@@ -10,4 +10,6 @@ pub mod cli;
 pub mod config;
 pub mod effect;
 mod http;
+pub mod objects;
+pub mod source;
 pub mod telemetry;
