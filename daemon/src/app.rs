@@ -1,19 +1,25 @@
 //! The agent: what runs, in which order it starts, and in which it stops.
 //!
-//! Start: settings, log, metrics, then the stages from the kernel up to the person who looks:
+//! Start: settings, log, then from the kernel up to the person who looks ([`rooms`]):
 //!
-//! 1. `looking`: admin socket and metrics endpoint, so that a start that hangs can be looked at.
+//! 1. the data path is loaded on its pinned maps, and goes on with what an earlier agent left in it;
+//! 2. the lease store and the election's thread;
+//! 3. effects, reconciler, sources;
+//! 4. `looking`: admin socket and metrics endpoint.
 //!
-//! Stop (SIGTERM, SIGINT, or a task that failed) goes through the stages in this order, each waited
-//! for:
+//! Stop (SIGTERM, SIGINT, or a task that failed):
 //!
-//! 1. `looking` goes last, so that stopping can be looked at too.
+//! 1. sources end, so that nothing new begins;
+//! 2. leases are handed over, while the announce effect still takes addresses out of the kernel's table;
+//! 3. effects and their threads end; programs, maps and links stay;
+//! 4. `looking` goes last, so that stopping can be looked at too.
 //!
 //! A second signal ends the process at once: leases and the kernel's deadline run out by themselves,
 //! and the pinned programs forward on.
 
 mod notify;
 mod reports;
+mod rooms;
 mod signals;
 mod stage;
 
@@ -31,6 +37,7 @@ use crate::config::{Loaded, MetricsListen, Settings, SourceKind};
 use crate::telemetry::{self, exporter};
 
 use reports::Reports;
+use rooms::Rooms;
 use signals::Signals;
 use stage::Stage;
 
@@ -72,7 +79,8 @@ async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
         "agent starting"
     );
 
-    let reports: Arc<dyn Snapshot> = Arc::new(Reports::new(Arc::clone(&settings)));
+    let rooms = Rooms::start(&settings, &failed)?;
+    let reports: Arc<dyn Snapshot> = Arc::new(Reports::new(Arc::clone(&settings), &rooms));
     let looking = Stage::new("looking", &failed);
     serve_metrics(&settings, &looking, &reports).await?;
     let server = Server::bind(&settings.api.socket)?;
@@ -92,6 +100,7 @@ async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
 
     notify::stopping("handing over");
     let has_failed = failed.is_cancelled();
+    rooms.stop(PATIENCE).await;
     looking.stop(PATIENCE).await;
     done.cancel();
     if has_failed {

@@ -5,8 +5,10 @@
 //! always rendered and stripped where the output is no terminal.
 
 mod bpf;
+mod check;
 mod cleanup;
 mod client;
+mod crds;
 mod exit;
 mod format;
 mod generate;
@@ -87,6 +89,14 @@ enum Command {
     /// Who announces which address, where, since when
     #[command(subcommand)]
     L2(List),
+    /// Validate manifests without applying them
+    #[command(after_help = "Examples:\n  landfall check pool.yaml service.yaml\n  landfall check \
+        /etc/landfall/manifests\n\nExits with 4 when an object is wrong.")]
+    Check(check::CheckFlags),
+    /// Print the definitions of Landfall's kinds, for Kubernetes
+    #[command(after_help = "Examples:\n  landfall crds | kubectl apply -f -\n  landfall crds \
+        --compat cilium")]
+    Crds(crds::CrdsFlags),
     /// What the kernel's maps hold; works without an agent
     #[command(subcommand)]
     Bpf(bpf::Bpf),
@@ -167,6 +177,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::L2(List::List(output)) => {
             client::announcements(&socket(&cli.global, &inputs)?, &output)
         }
+        Command::Check(flags) => check::run(&flags, &config::load(&inputs)?.settings.services),
+        Command::Crds(flags) => crds::run(&flags),
         Command::Bpf(bpf) => bpf::run(&bpf, &config::load(&inputs)?.settings),
         Command::Cleanup => cleanup::run(&config::load(&inputs)?.settings),
         Command::Generate(what) => generate::run(&what),

@@ -11,5 +11,6 @@ pub mod config;
 pub mod effect;
 mod http;
 pub mod objects;
+pub mod reconciler;
 pub mod source;
 pub mod telemetry;

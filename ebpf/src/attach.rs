@@ -132,7 +132,12 @@ impl Loaded {
     /// # Errors
     /// [`AttachError`]
     pub fn attach_behind(&mut self, interface: &str, ifindex: u32) -> Result<(), AttachError> {
-        self.attach_tc(map::PROGRAM_TC_UPLINK, interface, ifindex, TcAttachType::Ingress)
+        self.attach_tc(
+            map::PROGRAM_TC_UPLINK,
+            interface,
+            ifindex,
+            TcAttachType::Ingress,
+        )
     }
 
     fn attach_ingress(

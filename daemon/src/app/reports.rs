@@ -1,66 +1,214 @@
 //! What the agent reports of itself, made from what the rooms published last.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use landfall_arp_responder::{AnswerCounts, InterfaceAddress};
+use landfall_core::election::{LeaseName, LeaseTable};
+use landfall_core::model::{LinkIndex, NodeName};
+use landfall_core::plan::{Plan, status};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::api::report;
 use crate::api::snapshot::{
-    Announcement, Datapath, Frontend, Lease, LeaseStore, Pool, ServiceCounts, Snapshot, Source,
-    Status, Timestamp,
+    Announcement, Complaint, Frontend, Lease, LeaseStore, Level, MapFill, Pool, ServiceCounts, Snapshot, Source, Status,
+    Timestamp,
 };
-use crate::config::Settings;
+use crate::config::{ForwardMode, Settings};
+use crate::effect::announce::{AnnounceReport, AnnouncedTable};
+use crate::effect::datapath::{DatapathReport, Flows};
+use crate::effect::lease::{LeaseHandle, LeaseState, clock};
+
+use super::rooms::Rooms;
+
+/// How long the election's thread is waited for when somebody asks for its table.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The receivers of what the rooms publish.
-#[derive(Debug)]
 pub(super) struct Reports {
     settings: Arc<Settings>,
+    node: NodeName,
     started: Timestamp,
+    runtime: Handle,
+    plan: watch::Receiver<Arc<Plan>>,
+    leases: LeaseHandle,
+    lease_state: watch::Receiver<LeaseState>,
+    datapath: watch::Receiver<DatapathReport>,
+    announced: watch::Receiver<Arc<AnnounceReport>>,
+    table: AnnouncedTable,
+    socket_answers: watch::Receiver<AnswerCounts>,
+    counters: Arc<landfall_ebpf::counters::Counters>,
+    flows: Arc<Flows>,
 }
 
 impl Reports {
     /// Reports of an agent that starts now.
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, rooms: &Rooms) -> Self {
         Self {
+            node: NodeName::new(settings.node.name.as_str()),
             settings,
             started: Timestamp::now(),
+            runtime: Handle::current(),
+            plan: rooms.published.plan.clone(),
+            leases: rooms.leases.clone(),
+            lease_state: rooms.leases.state(),
+            datapath: rooms.datapath.clone(),
+            announced: rooms.announced.clone(),
+            table: rooms.table.clone(),
+            socket_answers: rooms.socket_answers.clone(),
+            counters: Arc::clone(&rooms.counters),
+            flows: Arc::clone(&rooms.flows),
         }
     }
+
+    fn plan(&self) -> Arc<Plan> {
+        self.plan.borrow().clone()
+    }
+
+    /// The election's table; an empty one if its thread does not answer, which status tells by the store's trouble.
+    fn lease_table(&self) -> LeaseTable {
+        let asked = tokio::time::timeout(PATIENCE, self.leases.leases());
+        self.runtime.block_on(async { asked.await.ok()?.ok() }).unwrap_or_default()
+    }
+
+    fn announced_here(&self, plan: &Plan) -> Vec<Announcement> {
+        let mut answers = self.table.answers();
+        for (place, count) in self.socket_answers.borrow().iter() {
+            let InterfaceAddress { interface, ip } = *place;
+            *answers.entry((LinkIndex(interface.0), ip)).or_default() += *count;
+        }
+        report::announcements(&self.announced.borrow(), &self.node, &services_of(plan), &answers)
+    }
+
+    fn lease_complaints(&self) -> Vec<Complaint> {
+        let state = self.lease_state.borrow();
+        let trouble = state.trouble.iter().map(|trouble| Complaint {
+            origin: "leases".to_owned(),
+            object: String::new(),
+            field: String::new(),
+            problem: trouble.clone(),
+            remedy: "make the lease directory usable; what is announced stays as long as its leases are good".to_owned(),
+            severity: Level::Error,
+        });
+        trouble.collect()
+    }
+}
+
+fn services_of(plan: &Plan) -> BTreeMap<LeaseName, Vec<String>> {
+    let vips = plan.announcements.vips.iter();
+    vips.map(|(lease, vip)| (lease.clone(), vip.services.iter().map(ToString::to_string).collect())).collect()
+}
+
+fn addresses_of(plan: &Plan) -> BTreeMap<LeaseName, Vec<IpAddr>> {
+    let vips = plan.announcements.vips.iter();
+    vips.map(|(lease, vip)| (lease.clone(), vip.addresses.keys().copied().collect())).collect()
 }
 
 impl Snapshot for Reports {
     fn status(&self) -> Status {
+        let plan = self.plan();
+        let leases = self.leases();
+        let services: Vec<&Lease> = leases.iter().filter(|lease| lease.kind == "service").collect();
+        let counts = status::counts(&plan);
+        let path = self.datapath.borrow().clone();
+        let forwarding = match self.settings.datapath.mode {
+            ForwardMode::Auto | ForwardMode::L2Dsr => "l2-dsr",
+            ForwardMode::Snat => "snat",
+        };
+        let pinned = self.settings.datapath.bpffs.join("landfall");
+        let mut datapath = report::datapath(&path, &self.counters.read(), Some(pinned), forwarding);
+        datapath.maps.push(MapFill {
+            name: "connections".to_owned(),
+            entries: self.flows.report().flows,
+            capacity: u64::from(self.settings.datapath.max_connections),
+        });
+        let mut complaints: Vec<Complaint> = status::complaints(&plan).iter().map(Complaint::from).collect();
+        complaints.extend(report::datapath_complaints(&path));
+        complaints.extend(report::announce_complaints(&self.announced.borrow()));
+        complaints.extend(self.lease_complaints());
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: self.settings.node.name.clone(),
+            node: self.node.to_string(),
             started: self.started,
             now: Timestamp::now(),
             sources: vec![Source {
                 name: "manifests".to_owned(),
                 from: self.settings.source.manifests_dir.display().to_string(),
-                synced: false,
+                synced: plan.complete,
             }],
-            services: ServiceCounts::default(),
+            services: ServiceCounts {
+                ours: counts.ours,
+                satisfied: counts.satisfied,
+                frontends: counts.frontends,
+                backends: counts.backends,
+            },
             leases: LeaseStore {
                 store: self.settings.state.lease_dir.display().to_string(),
-                ..LeaseStore::default()
+                held: services.iter().filter(|lease| lease.ours).count() as u64,
+                total: services.len() as u64,
+                renewed_ms_ago: self.renewed_ms_ago(),
             },
-            datapath: Datapath::default(),
-            announced: self.announcements(),
-            complaints: Vec::new(),
+            datapath,
+            announced: self.announced_here(&plan),
+            complaints,
         }
     }
 
     fn frontends(&self) -> Vec<Frontend> {
-        Vec::new()
+        report::frontends(&self.plan().table)
     }
 
     fn pools(&self) -> Vec<Pool> {
-        Vec::new()
+        let pools = status::pools(&self.plan()).into_iter();
+        pools
+            .map(|pool| Pool {
+                name: pool.name,
+                blocks: pool.blocks,
+                disabled: pool.disabled,
+                conflicts_with: pool.conflicts_with,
+                total: pool.total,
+                used: pool.used,
+                free: pool.free,
+            })
+            .collect()
     }
 
     fn leases(&self) -> Vec<Lease> {
-        Vec::new()
+        report::leases(&self.lease_table(), &self.node, clock::now(), &addresses_of(&self.plan()))
     }
 
     fn announcements(&self) -> Vec<Announcement> {
-        Vec::new()
+        let plan = self.plan();
+        let mut rows = self.announced_here(&plan);
+        let names = services_of(&plan);
+        let held = self.leases().into_iter().filter(|lease| lease.kind == "service" && lease.valid && !lease.ours);
+        for lease in held {
+            let Some(node) = lease.holder else { continue };
+            let services = LeaseName::parse(&lease.name).and_then(|name| names.get(&name)).cloned().unwrap_or_default();
+            rows.extend(lease.addresses.into_iter().map(|address| Announcement {
+                address,
+                services: services.clone(),
+                node: node.clone(),
+                interface: None,
+                responder: None,
+                since: lease.since,
+                answers: None,
+            }));
+        }
+        rows.sort_by(|one, two| (one.address, &one.node, &one.interface).cmp(&(two.address, &two.node, &two.interface)));
+        rows
+    }
+}
+
+impl Reports {
+    /// Since this node's own lease was last seen to change; absent while it has none.
+    fn renewed_ms_ago(&self) -> Option<u64> {
+        let own = LeaseName::of_node(&self.node);
+        let table = self.lease_table();
+        let seen = table.nodes().find(|(name, _)| **name == own)?.1;
+        u64::try_from(clock::now().since(seen.changed_at).as_millis()).ok()
     }
 }

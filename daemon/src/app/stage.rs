@@ -55,6 +55,11 @@ impl Stage {
         });
     }
 
+    /// Asks the tasks to end and does not wait.
+    pub(super) fn stop_intake(&self) {
+        self.cancel.cancel();
+    }
+
     /// Cancels the stage and waits for its tasks, `patience` at most.
     pub(super) async fn stop(self, patience: Duration) {
         self.cancel.cancel();

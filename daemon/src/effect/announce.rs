@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::datapath::UplinkReport;
+use super::datapath::{DatapathReport, UplinkReport};
 use super::lease::{LeaseHandle, LeaseState};
 
 pub use deadline::KernelDeadline;
@@ -64,7 +64,7 @@ pub struct Inputs {
     /// Other nodes' interfaces.
     pub peers: watch::Receiver<Option<Arc<BTreeMap<NodeName, Vec<Link>>>>>,
     /// What the data path could attach.
-    pub uplinks: watch::Receiver<Vec<UplinkReport>>,
+    pub datapath: watch::Receiver<DatapathReport>,
     /// What the socket task saw.
     pub events: mpsc::Receiver<Event>,
 }
@@ -126,7 +126,7 @@ impl Announce {
             let vips = inputs.vips.borrow_and_update().clone();
             let links = inputs.links.borrow_and_update().clone();
             let peers = inputs.peers.borrow_and_update().clone();
-            let uplinks = inputs.uplinks.borrow_and_update().clone();
+            let uplinks = inputs.datapath.borrow_and_update().uplinks.clone();
             if leases.ready || leases.silencing {
                 self.bring_about(&leases, vips.as_deref(), &links, peers.as_deref(), &uplinks);
             }
@@ -136,7 +136,7 @@ impl Announce {
                 changed = inputs.vips.changed() => if changed.is_err() { return },
                 changed = inputs.links.changed() => if changed.is_err() { return },
                 changed = inputs.peers.changed() => if changed.is_err() { return },
-                changed = inputs.uplinks.changed() => if changed.is_err() { return },
+                changed = inputs.datapath.changed() => if changed.is_err() { return },
                 event = inputs.events.recv() => match event {
                     Some(event) => self.take_in(event),
                     None => return,

@@ -12,7 +12,7 @@ use landfall_ebpf::counters::Counters;
 use landfall_ebpf::loader::{Options, pinned_hash};
 
 use self::course::{Course, FRAME_WORDS, SLOT_FLOOR, SLOT_MEASURED};
-use crate::scenario::{Flows, Scenario};
+use crate::scenario::{Flows, Scenario, VIPS};
 use crate::support::Bench;
 use crate::support::frames::SYN;
 
@@ -78,7 +78,7 @@ impl Harness {
             harness.set_course(SYN)?;
             harness.run("bench_measured", CONNECTIONS)?;
         }
-        harness.set_course(scenario.flags())?;
+        harness.set_course(scenario.flags())?; if let Ok(m) = std::env::var("MASK") { let mut c = harness.course.get(&0,0)?; c.mask = m.parse()?; harness.course.set(0,c,0)?; }
         Ok(harness)
     }
 
@@ -138,7 +138,7 @@ impl Harness {
                 Flows::Established => CONNECTIONS - 1,
                 Flows::New => u32::MAX,
             },
-            vips: self.scenario.vips(),
+            vips: VIPS,
         };
         Ok(self.course.set(0, course, 0)?)
     }

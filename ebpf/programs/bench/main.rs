@@ -6,6 +6,10 @@
 #![no_std]
 #![no_main]
 #![expect(
+    unreachable_pub,
+    reason = "a binary's modules; entry points are exported by their section"
+)]
+#![expect(
     missing_docs,
     reason = "the attribute macros drop the doc comments of what they expand"
 )]

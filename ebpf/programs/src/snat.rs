@@ -3,7 +3,9 @@
 //! The packet leaves with this node's own address and a port of its own as source, routed to the endpoint; the answer comes
 //! back to that address and is turned round to the client.
 
-use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup};
+use aya_ebpf::bindings::{
+    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup,
+};
 use landfall_ebpf_abi::counter::Counter;
 use landfall_ebpf_abi::flow::FLOW_SNAT;
 use landfall_ebpf_abi::hash;

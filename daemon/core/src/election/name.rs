@@ -17,6 +17,7 @@ const NAME_MAX: usize = 220;
 const SUFFIX_LEN: usize = 33;
 const NODE_PREFIX: &str = "landfall-node-";
 const SERVICE_PREFIX: &str = "landfall-l2-";
+const ALLOCATOR: &str = "landfall-allocator";
 
 /// What a lease is about, told by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +46,16 @@ impl LeaseName {
         Self(legal(SERVICE_PREFIX, &[namespace, service]).into())
     }
 
+    /// The lease of the node that allocates addresses.
+    #[must_use]
+    pub fn allocator() -> Self {
+        Self(ALLOCATOR.into())
+    }
+
     /// The name `text` read back from a store, or nothing where it is not one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let ours = text.starts_with(NODE_PREFIX) || text.starts_with(SERVICE_PREFIX);
+        let ours = text.starts_with(NODE_PREFIX) || text.starts_with(SERVICE_PREFIX) || text == ALLOCATOR;
         let fits = text.len() <= NAME_MAX && text.split('.').all(is_label);
         (ours && fits).then(|| Self(text.into()))
     }

@@ -46,6 +46,8 @@ pub trait DeadlineSink: Send {
 /// What the announce effect and `landfall status` need to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseState {
+    /// The store's content has arrived.
+    pub synced: bool,
     /// The planner's word and the store's content have arrived: `held` is the whole truth.
     pub ready: bool,
     /// The VIPs to answer for, and why they came here.
@@ -174,6 +176,7 @@ impl LeaseTask {
         let store = open(StoreEvents(input.clone()))?;
         let election = Election::new(me, settings, clock::now());
         let (publish, state) = watch::channel(LeaseState {
+            synced: false,
             ready: false,
             held: BTreeMap::new(),
             releasing: BTreeSet::new(),
@@ -246,6 +249,7 @@ impl<S: LeaseStore> Work<S> {
             for action in self.election.handle_all(events, now) {
                 self.act(action, sink, &mut state);
             }
+            state.synced = self.synced;
             state.ready = self.synced && self.planned;
             state.membership = self.election.membership();
             state.live.clone_from(self.election.live());

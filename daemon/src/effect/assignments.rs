@@ -1,0 +1,270 @@
+//! The record of assignments, in files: which Service has which addresses, shared by all daemons of a lease directory.
+//!
+//! Fed by the reconciler's proposals (of the node that allocates) and by the directory; feeds the reconciler with the
+//! record as it is found. A thread follows the directory by inotify; a task writes proposals on blocking threads.
+//!
+//! Each revision is a file named by its number, linked whole from a flushed temporary file: of all writers that expect one
+//! revision a single one succeeds, and nobody ever waits for a lock. The first line of a file is a checksum of the rest, so
+//! that a torn one is known for what it is: the revision before it counts, and the next write goes above it.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use landfall_core::election::Revision;
+use landfall_core::model::{AssignmentRecord, ObservedAssignments};
+use landfall_core::plan::addresses::Proposal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+/// Old revisions kept, in case the newest is torn.
+const KEEP: usize = 16;
+/// How long the thread waits for a change before it looks anyway, and for its cancellation.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+/// How long a failed write waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The record's directory. All calls block.
+#[derive(Clone, Debug)]
+pub struct AssignmentFiles {
+    path: PathBuf,
+    written: Arc<AtomicU64>,
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The record is at this revision now.
+    At(Revision),
+    /// Another revision than the expected one was there.
+    Conflict,
+}
+
+impl AssignmentFiles {
+    /// Opens the directory, making it if need be.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Ok(Self { path: path.to_owned(), written: Arc::default() })
+    }
+
+    /// The record as it is: the highest number that is whole, under the highest number there is.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn read(&self) -> io::Result<ObservedAssignments> {
+        let numbers = self.numbers()?;
+        let revision = numbers.last().map(|number| Revision(*number));
+        for number in numbers.iter().rev() {
+            match fs::read_to_string(self.file(*number)) {
+                Ok(text) => match decode(&text) {
+                    Some(record) => return Ok(ObservedAssignments { revision, record: Arc::new(record) }),
+                    None => warn!(file = %self.file(*number).display(), "a record of assignments is torn; the one before it counts"),
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ObservedAssignments { revision, record: Arc::default() })
+    }
+
+    /// Writes the record as the revision after `expected`.
+    ///
+    /// # Errors
+    /// It could not be written, and nothing was.
+    pub fn write(&self, expected: Option<Revision>, record: &AssignmentRecord) -> io::Result<Written> {
+        let before = self.numbers()?.last().map(|number| Revision(*number));
+        if before != expected {
+            return Ok(Written::Conflict);
+        }
+        let number = expected.map_or(1, |revision| revision.0 + 1);
+        let count = self.written.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.path.join(format!(".writing-{}-{count}", std::process::id()));
+        let linked = write_whole(&temporary, &encode(record)).and_then(|()| fs::hard_link(&temporary, self.file(number)));
+        // The link is made or not; the temporary name is of no use either way.
+        let _ = fs::remove_file(&temporary);
+        match linked {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Written::Conflict),
+            Err(error) => return Err(error),
+        }
+        File::open(&self.path)?.sync_all()?;
+        let numbers = self.numbers()?;
+        if numbers.last() != Some(&number) {
+            // A number that was taken and cleared away long ago: this write slept through it.
+            let _ = fs::remove_file(self.file(number));
+            return Ok(Written::Conflict);
+        }
+        for old in numbers.iter().rev().skip(KEEP) {
+            let _ = fs::remove_file(self.file(*old));
+        }
+        Ok(Written::At(Revision(number)))
+    }
+
+    fn numbers(&self) -> io::Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn file(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number}.json"))
+    }
+
+    /// Follows the directory until cancelled. Blocks; to be called on a thread of its own.
+    pub fn follow(&self, publish: &watch::Sender<Option<ObservedAssignments>>, cancel: &CancellationToken) {
+        let mut troubled = false;
+        while !cancel.is_cancelled() {
+            let queue = self.watch();
+            match self.read() {
+                Ok(observed) => {
+                    troubled = false;
+                    publish.send_if_modified(|held| {
+                        // A reader that is late must not take back what the writer has published since.
+                        let newer = held.as_ref().is_none_or(|held| held.revision < observed.revision);
+                        if newer {
+                            *held = Some(observed);
+                        }
+                        newer
+                    });
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut troubled, true) {
+                        error!(directory = %self.path.display(), %error, "the record of assignments cannot be read; what is known stays in force");
+                    }
+                }
+            }
+            match queue {
+                Ok(queue) => {
+                    // Either way the record is read again.
+                    let _ = poll(&mut [PollFd::new(&queue, PollFlags::IN)], Some(&LOOK));
+                }
+                Err(_) => std::thread::sleep(RETRY),
+            }
+        }
+    }
+
+    /// A new watch each time: it is made before the look, so nothing falls between the two.
+    fn watch(&self) -> io::Result<std::os::fd::OwnedFd> {
+        let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&queue, &self.path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF)?;
+        Ok(queue)
+    }
+
+    /// Writes proposals until cancelled, and publishes what was written at once.
+    pub async fn write_proposals(
+        self,
+        mut proposals: watch::Receiver<Option<Arc<Proposal>>>,
+        publish: watch::Sender<Option<ObservedAssignments>>,
+        cancel: CancellationToken,
+    ) {
+        loop {
+            let proposal = proposals.borrow_and_update().clone();
+            let mut failed = false;
+            if let Some(proposal) = proposal {
+                let (files, wanted) = (self.clone(), Arc::clone(&proposal));
+                let result = tokio::task::spawn_blocking(move || files.write(wanted.expected, &wanted.record)).await;
+                match result {
+                    Ok(Ok(Written::At(revision))) => {
+                        let observed = ObservedAssignments { revision: Some(revision), record: Arc::clone(&proposal.record) };
+                        publish.send_replace(Some(observed));
+                    }
+                    // The thread that follows the directory tells of the other revision.
+                    Ok(Ok(Written::Conflict)) => {}
+                    Ok(Err(error)) => {
+                        error!(%error, directory = %self.path.display(), "assignments were not written; it is tried again");
+                        failed = true;
+                    }
+                    Err(error) => {
+                        error!(%error, "writing assignments failed; it is tried again");
+                        failed = true;
+                    }
+                }
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = proposals.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY), if failed => {}
+            }
+        }
+    }
+}
+
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn encode(record: &AssignmentRecord) -> String {
+    let json = serde_json::to_string(record).expect("plain data has a JSON form");
+    format!("{:016x}\n{json}\n", checksum(json.as_bytes()))
+}
+
+fn decode(text: &str) -> Option<AssignmentRecord> {
+    let (sum, json) = text.split_once('\n')?;
+    let json = json.strip_suffix('\n')?;
+    (u64::from_str_radix(sum, 16).ok()? == checksum(json.as_bytes())).then(|| serde_json::from_str(json).ok())?
+}
+
+/// FNV-1a, 64 bits: against torn files, not against malice.
+fn checksum(bytes: &[u8]) -> u64 {
+    landfall_ebpf::maglev::identity(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_core::model::{Assignment, ServiceName};
+
+    use super::*;
+
+    fn record(created: u64) -> AssignmentRecord {
+        let assignment = Assignment {
+            created,
+            addresses: Vec::new(),
+            external_ips: Vec::new(),
+            reason: "".into(),
+            message: "".into(),
+        };
+        AssignmentRecord {
+            services: [(ServiceName::new("default", "svc1"), Arc::new(assignment))].into(),
+            ..AssignmentRecord::default()
+        }
+    }
+
+    #[test]
+    fn of_two_writers_that_expect_one_revision_a_single_one_succeeds() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = AssignmentFiles::open(directory.path()).expect("opened");
+        assert_eq!(files.write(None, &record(1)).expect("written"), Written::At(Revision(1)));
+        assert_eq!(files.write(None, &record(2)).expect("refused"), Written::Conflict);
+        assert_eq!(files.write(Some(Revision(1)), &record(3)).expect("written"), Written::At(Revision(2)));
+        let observed = files.read().expect("read");
+        assert_eq!((observed.revision, &*observed.record), (Some(Revision(2)), &record(3)));
+    }
+
+    #[test]
+    fn a_torn_record_gives_way_to_the_one_before_it_and_the_next_write_goes_above_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = AssignmentFiles::open(directory.path()).expect("opened");
+        files.write(None, &record(1)).expect("written");
+        files.write(Some(Revision(1)), &record(2)).expect("written");
+        let text = fs::read_to_string(files.file(2)).expect("read");
+        fs::write(files.file(2), &text[..text.len() / 2]).expect("torn");
+        let observed = files.read().expect("read");
+        assert_eq!((observed.revision, &*observed.record), (Some(Revision(2)), &record(1)));
+        assert_eq!(files.write(Some(Revision(2)), &record(3)).expect("written"), Written::At(Revision(3)));
+    }
+}

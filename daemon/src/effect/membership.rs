@@ -1,0 +1,144 @@
+//! Between the lease effect and the rest: what this node publishes of itself, what peers publish, who may contend for what,
+//! and whether this node allocates.
+//!
+//! Fed by this node's interfaces, the plan's wishes and the lease table; feeds the lease effect and two `watch`es. One
+//! task. When cancelled it stops feeding; the lease effect has its own way to end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_core::election::{DesiredVips, LeaseName};
+use landfall_core::model::{Link, NodeName};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::lease::{LeaseHandle, LeaseState};
+use super::payload::Payload;
+
+/// How often peers' words are read again from the lease table: they change only as interfaces do.
+const REFRESH: Duration = Duration::from_secs(1);
+/// How soon after the leases' state changed: a peer that came is wanted in the tables.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Other nodes' interfaces by name; nothing before the lease store was read.
+pub type Peers = Option<Arc<BTreeMap<NodeName, Vec<Link>>>>;
+
+/// What the task is told.
+#[derive(Debug)]
+pub struct Inputs {
+    /// This node's interfaces.
+    pub links: watch::Receiver<Arc<Vec<Link>>>,
+    /// Leases, and who may contend for them; nothing before the first plan.
+    pub desired: watch::Receiver<Option<Arc<DesiredVips>>>,
+    /// Where the leases stand.
+    pub leases: watch::Receiver<LeaseState>,
+}
+
+/// The task's state.
+#[derive(Debug)]
+pub struct MembershipTask {
+    node: NodeName,
+    handle: LeaseHandle,
+    peers: watch::Sender<Peers>,
+    allocating: watch::Sender<bool>,
+    published: Option<Payload>,
+    told: Option<DesiredVips>,
+    /// Words that were no payload, so that each is complained of once.
+    unread: BTreeMap<NodeName, Arc<str>>,
+}
+
+impl MembershipTask {
+    /// The task, with what it feeds: peers' interfaces, and whether this node allocates.
+    pub fn new(node: NodeName, handle: LeaseHandle) -> (Self, watch::Receiver<Peers>, watch::Receiver<bool>) {
+        let (peers, peers_seen) = watch::channel(None);
+        let (allocating, allocating_seen) = watch::channel(false);
+        let task = Self { node, handle, peers, allocating, published: None, told: None, unread: BTreeMap::new() };
+        (task, peers_seen, allocating_seen)
+    }
+
+    /// Runs until cancelled, or until the lease effect has ended.
+    pub async fn run(mut self, mut inputs: Inputs, cancel: CancellationToken) {
+        loop {
+            let links = inputs.links.borrow_and_update().clone();
+            let desired = inputs.desired.borrow_and_update().clone();
+            let leases = inputs.leases.borrow_and_update().clone();
+            if self.tell(&links, desired.as_deref(), &leases).is_err() {
+                break;
+            }
+            if self.refresh(&leases).await.is_err() {
+                break;
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = inputs.links.changed() => if changed.is_err() { break },
+                changed = inputs.desired.changed() => if changed.is_err() { break },
+                changed = inputs.leases.changed() => if changed.is_err() { break } else { tokio::time::sleep(SETTLE).await },
+                () = tokio::time::sleep(REFRESH) => {}
+            }
+        }
+        cancel.cancelled().await;
+    }
+
+    /// Tells the lease effect what this node is, and what it may contend for. The allocator's lease is open to all.
+    fn tell(
+        &mut self,
+        links: &[Link],
+        desired: Option<&DesiredVips>,
+        leases: &LeaseState,
+    ) -> Result<(), super::lease::Closed> {
+        let payload = Payload::of(links);
+        if !links.is_empty() && self.published.as_ref() != Some(&payload) {
+            self.handle.publish(&payload.encode())?;
+            self.published = Some(payload);
+        }
+        let mut wanted = desired.cloned().unwrap_or_default();
+        let mut candidates: BTreeSet<NodeName> = leases.live.clone();
+        candidates.insert(self.node.clone());
+        wanted.insert(LeaseName::allocator(), candidates);
+        // Before the first plan only the allocator's lease is known of, and giving up what is held must wait for the plan.
+        if desired.is_some() || self.told.is_none() {
+            if self.told.as_ref() != Some(&wanted) && desired.is_some() {
+                self.handle.desire(wanted.clone())?;
+                self.told = Some(wanted);
+            }
+        }
+        self.allocating.send_if_modified(|held| {
+            let allocating = leases.held.contains_key(&LeaseName::allocator());
+            std::mem::replace(held, allocating) != allocating
+        });
+        Ok(())
+    }
+
+    async fn refresh(&mut self, leases: &LeaseState) -> Result<(), super::lease::Closed> {
+        if !leases.synced {
+            return Ok(());
+        }
+        let table = self.handle.leases().await?;
+        let mut peers = BTreeMap::new();
+        for lease in table.nodes().filter_map(|(_, seen)| seen.present()).filter(|lease| lease.node != self.node) {
+            if lease.payload.is_empty() {
+                continue;
+            }
+            match Payload::decode(&lease.payload) {
+                Ok(links) => {
+                    peers.insert(lease.node.clone(), links);
+                }
+                Err(error) => {
+                    if self.unread.insert(lease.node.clone(), Arc::clone(&lease.payload)).as_ref() != Some(&lease.payload) {
+                        warn!(node = %lease.node, %error, "a node's word on itself cannot be read; it is not forwarded to");
+                    }
+                }
+            }
+        }
+        self.peers.send_if_modified(|held| {
+            let changed = held.as_deref() != Some(&peers);
+            if changed {
+                *held = Some(Arc::new(peers));
+            }
+            changed
+        });
+        Ok(())
+    }
+}
