@@ -14,7 +14,7 @@ use landfall_core::model::{Change, ObjectError, Severity, SourceId};
 
 use super::file::{Content, Fault};
 use crate::source::check::duplicate;
-use crate::source::object::ObjectKey;
+use crate::source::object::{Object, ObjectKey};
 use crate::source::reading::{self, Reading};
 use crate::source::{Batch, ClassPolicy, overlap};
 
@@ -84,16 +84,13 @@ impl Store {
             self.take(name, sight, &mut affected);
         }
         let mut batch = Batch::new();
+        let mut judge = false;
         for key in &affected {
+            judge |= self.bears_on_others(key);
             batch.extend(self.settle(key));
+            judge |= self.bears_on_others(key);
         }
-        let between = |key: &ObjectKey| {
-            matches!(
-                key,
-                ObjectKey::Pool(_) | ObjectKey::Service(_) | ObjectKey::Node(_)
-            )
-        };
-        if affected.iter().any(between) {
+        if judge {
             let placed = self
                 .delivered
                 .values()
@@ -183,6 +180,19 @@ impl Store {
             if files.len() > 1 {
                 self.contested.insert(key);
             }
+        }
+    }
+
+    /// Whether complaints between objects depend on `key` as it is delivered.
+    fn bears_on_others(&self, key: &ObjectKey) -> bool {
+        match self
+            .delivered
+            .get(key)
+            .and_then(|(_, reading)| reading.converted.as_ref())
+        {
+            Some(Object::Pool(_) | Object::Node(_)) => true,
+            Some(Object::Service(service)) => !service.requested_ips.is_empty(),
+            _ => false,
         }
     }
 
