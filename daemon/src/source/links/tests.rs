@@ -166,13 +166,23 @@ fn kinds_are_told_apart_by_what_the_kernel_says() {
 #[test]
 fn a_storm_of_events_ends_in_the_truth() {
     in_namespace(|mut receiver| async move {
-        // More than the socket's buffer holds, as nobody reads while `ip` runs on this thread.
+        // More than a socket's buffer holds, as nobody reads while `ip` runs on this thread.
+        let witness =
+            NlSocket::connect(NlFamily::Route, None, Groups::new_groups(&GROUPS)).unwrap();
+        witness.nonblock().unwrap();
         let lines: String = (0..600)
             .map(|i| format!("link add d{i} type bridge\n"))
             .collect();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), lines).unwrap();
         ip(&format!("-batch {}", file.path().display()));
+        let lost = loop {
+            match witness.recv(&mut [0_u8; 4096][..], Msg::empty()) {
+                Ok(_) => {}
+                Err(error) => break error.raw_os_error() == Some(libc::ENOBUFS),
+            }
+        };
+        assert!(lost, "the storm was too small for events to be lost");
         let links = until(&mut receiver, |links| find(links, "d599").is_some()).await;
         assert_eq!(
             links
