@@ -117,6 +117,24 @@ mod tests {
     }
 
     #[test]
+    fn printed_as_yaml_no_word_is_a_boolean_to_parsers_of_yaml_1_1() {
+        for crd in crds(true) {
+            let yaml = serde_norway::to_string(&crd).unwrap();
+            for line in yaml.lines() {
+                let bare = line
+                    .rsplit([' ', ':'])
+                    .next()
+                    .unwrap_or_default()
+                    .to_lowercase();
+                let wordlike = matches!(bare.as_str(), "yes" | "no" | "on" | "off" | "y" | "n");
+                let value = line.trim_start().trim_start_matches("- ");
+                assert!(!(wordlike && value.eq_ignore_ascii_case(&bare)), "{line}");
+            }
+            assert!(yaml.contains("^(Yes|No)$") || crd.spec.names.kind.contains("Policy"));
+        }
+    }
+
+    #[test]
     fn cilium_twins_are_served_in_both_versions_and_stored_in_the_newer() {
         let crds = crds(true);
         let names: Vec<_> = crds

@@ -40,6 +40,8 @@ pub struct LoadBalancerIPPoolSpec {
         rename = "allowFirstLastIPs",
         skip_serializing_if = "Option::is_none"
     )]
+    // A pattern instead of an enum: printed as YAML, its bare words would be booleans to kubectl.
+    #[schemars(with = "Option<String>", regex(pattern = "^(Yes|No)$"))]
     pub allow_first_last_ips: Option<Choice>,
     /// Which Services may have addresses of the pool; all where absent. Besides the Service's
     /// labels it sees io.kubernetes.service.name and io.kubernetes.service.namespace.
@@ -73,7 +75,7 @@ pub struct PoolBlock {
 }
 
 /// `"Yes"` or `"No"`; quoted, as YAML 1.1 takes the bare words for booleans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Choice {
     /// It is so.
     Yes,
