@@ -78,7 +78,7 @@ impl Harness {
             harness.set_course(SYN)?;
             harness.run("bench_measured", CONNECTIONS)?;
         }
-        harness.set_course(scenario.flags())?; if let Ok(m) = std::env::var("MASK") { let mut c = harness.course.get(&0,0)?; c.mask = m.parse()?; harness.course.set(0,c,0)?; }
+        harness.set_course(scenario.flags())?;
         Ok(harness)
     }
 
