@@ -20,6 +20,19 @@ pub struct FlowKey {
     pub zero: [u8; 3],
 }
 
+impl FlowKey {
+    /// The key of a packet from a client. `ports` is the client's and the frontend's as they lie in the packet. Whole words,
+    /// so that a kernel program stores it as the kernel will load it.
+    #[inline(always)]
+    pub const fn new(client: Address, frontend: Address, ports: u32, protocol: u8) -> Self {
+        let [a, b, c, d] = client.words;
+        let [e, f, g, h] = frontend.words;
+        let last = u32::from_ne_bytes([protocol, 0, 0, 0]);
+        // SAFETY: ten words of any value are a key.
+        unsafe { core::mem::transmute([a, b, c, d, e, f, g, h, ports, last]) }
+    }
+}
+
 /// Where a flow goes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

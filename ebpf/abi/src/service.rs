@@ -18,6 +18,16 @@ pub struct FrontendKey {
 }
 
 impl FrontendKey {
+    /// The key of a service's port. Whole words, so that a kernel program stores it as the kernel will load it.
+    #[inline(always)]
+    pub const fn new(address: Address, port: PortNumber, protocol: u8) -> Self {
+        let [a, b, c, d] = address.words;
+        let [high, low] = port.0.to_ne_bytes();
+        let last = u32::from_ne_bytes([high, low, protocol, 0]);
+        // SAFETY: five words of any value are a key.
+        unsafe { core::mem::transmute([a, b, c, d, last]) }
+    }
+
     /// The key of the address itself.
     #[inline(always)]
     pub const fn of_address(address: Address) -> Self {

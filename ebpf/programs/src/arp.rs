@@ -33,8 +33,11 @@ const REPLY: u16 = 2_u16.to_be();
 
 /// Answers a request for an announced address; everything else goes to the stack, announcements of others included.
 #[inline(never)]
-pub fn answer(frame: impl Frame, ethernet: &Ethernet) -> Action {
-    let verdict = decide(frame, ethernet);
+pub fn answer(frame: impl Frame) -> Action {
+    let Some(ethernet) = Ethernet::read(frame) else {
+        return frame.conclude(Verdict::Pass);
+    };
+    let verdict = decide(frame, &ethernet);
     frame.conclude(verdict)
 }
 

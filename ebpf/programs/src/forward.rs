@@ -24,13 +24,7 @@ use crate::{deliver, echo, reject, snat};
 /// An IP packet from a client, a router, or a node that chose this one; or one that another node passed on, marked, because
 /// this one may know its flow.
 #[inline(always)]
-pub fn arriving(
-    frame: impl Frame,
-    ethernet: Ethernet,
-    interface: &Interface,
-    v6: bool,
-    passed_on: bool,
-) -> Action {
+pub fn arriving(frame: impl Frame, interface: &Interface, v6: bool, passed_on: bool) -> Action {
     let Some(arriving) = Arriving::scratch() else {
         return frame.conclude(Verdict::Pass);
     };
@@ -39,7 +33,11 @@ pub fn arriving(
     {
         return frame.conclude(Verdict::Pass);
     }
-    arriving.ethernet = ethernet;
+    let Some(place) = frame.at::<Ethernet>(0) else {
+        return frame.conclude(Verdict::Pass);
+    };
+    // SAFETY: bounds checked by `at`; the scratch is this packet's own.
+    unsafe { Ethernet::copy(place, &raw mut arriving.ethernet) };
     let packet = &arriving.packet;
     match packet.key.protocol {
         TCP | UDP => {}
@@ -105,12 +103,11 @@ fn route(
 
 #[inline(always)]
 fn frontend(packet: &Packet) -> Option<&'static Frontend> {
-    let key = FrontendKey {
-        address: packet.key.frontend,
-        port: packet.key.frontend_port,
-        protocol: packet.key.protocol,
-        zero: 0,
-    };
+    let key = FrontendKey::new(
+        packet.key.frontend,
+        packet.key.frontend_port,
+        packet.key.protocol,
+    );
     // SAFETY: values are replaced whole by user space; a lookup in progress reads the old or the new one.
     unsafe { FRONTENDS.get(key) }
 }
@@ -181,16 +178,22 @@ fn resend(frame: impl Frame, ethernet: &Ethernet, node: &Node, ethertype: Option
         count(Counter::DroppedNodeUnreachable);
         return Verdict::Drop;
     }
-    let header = Ethernet {
-        destination: node.mac,
-        source: node.own_mac,
-        ethertype: ethertype.unwrap_or(ethernet.ethertype),
-    };
     let Some(place) = frame.at::<Ethernet>(0) else {
         return Verdict::Drop;
     };
-    // SAFETY: bounds checked by `at`.
-    unsafe { place.write_unaligned(header) };
+    // SAFETY: bounds checked by `at`. A node's entry begins as the header does, with both addresses in their order.
+    unsafe {
+        let addresses = core::ptr::from_ref(node).cast::<u64>();
+        place
+            .cast::<u64>()
+            .write_unaligned(addresses.read_unaligned());
+        let last = addresses.add(1).cast::<u32>();
+        place
+            .byte_add(8)
+            .cast::<u32>()
+            .write_unaligned(last.read_unaligned());
+        (*place).ethertype = ethertype.unwrap_or(ethernet.ethertype);
+    }
     count(if ethertype.is_some() {
         Counter::PassedOn
     } else {

@@ -58,8 +58,11 @@ pub fn is_solicitation(frame: impl Frame) -> bool {
 
 /// Answers a solicitation for an announced address; any other is passed.
 #[inline(never)]
-pub fn answer(frame: impl Frame, ethernet: &Ethernet) -> Action {
-    let verdict = decide(frame, ethernet);
+pub fn answer(frame: impl Frame) -> Action {
+    let Some(ethernet) = Ethernet::read(frame) else {
+        return frame.conclude(Verdict::Pass);
+    };
+    let verdict = decide(frame, &ethernet);
     frame.conclude(verdict)
 }
 

@@ -10,8 +10,11 @@ use crate::verdict::{Action, Verdict};
 
 /// Echoes a request; an echo goes up to the agent that asked.
 #[inline(never)]
-pub fn echo(frame: impl Frame, ethernet: &Ethernet) -> Action {
-    let verdict = decide(frame, ethernet);
+pub fn echo(frame: impl Frame) -> Action {
+    let Some(ethernet) = Ethernet::read(frame) else {
+        return frame.conclude(Verdict::Pass);
+    };
+    let verdict = decide(frame, &ethernet);
     frame.conclude(verdict)
 }
 

@@ -19,19 +19,20 @@ pub fn ingress(frame: impl Frame) -> Action {
     let Some(ethernet) = frame.at::<Ethernet>(0) else {
         return frame.conclude(Verdict::Pass);
     };
-    // SAFETY: bounds checked by `at`.
-    let ethernet = unsafe { ethernet.read_unaligned() };
-    if ethernet.ethertype == ETHERTYPE_ARP {
-        return arp::answer(frame, &ethernet);
+    // SAFETY: bounds checked by `at`; the header stays where it is while these are in use.
+    let ethernet = unsafe { &*ethernet };
+    let ethertype = ethernet.ethertype;
+    if ethertype == ETHERTYPE_ARP {
+        return arp::answer(frame);
     }
-    if ethernet.ethertype == ETHERTYPE_V6 && ndp::is_solicitation(frame) {
-        return ndp::answer(frame, &ethernet);
+    if ethertype == ETHERTYPE_V6 && ndp::is_solicitation(frame) {
+        return ndp::answer(frame);
     }
-    let Some(interface) = addressed_to_us(frame.ifindex(), &ethernet) else {
+    let Some(interface) = addressed_to_us(frame.ifindex(), ethernet) else {
         return frame.conclude(Verdict::Pass);
     };
     // One call for all kinds: the paths below are inlined, and each copy would take its own share of the stack.
-    let (v6, passed_on) = match ethernet.ethertype {
+    let (v6, passed_on) = match ethertype {
         ETHERTYPE_V4 => (false, false),
         ETHERTYPE_V6 => (true, false),
         other if other == ETHERTYPE_LANDFALL.to_be() => {
@@ -43,7 +44,7 @@ pub fn ingress(frame: impl Frame) -> Action {
             match unsafe { *first } >> 4 {
                 4 => (false, true),
                 6 => (true, true),
-                _ => return probe::echo(frame, &ethernet),
+                _ => return probe::echo(frame),
             }
         }
         _ => return frame.conclude(Verdict::Pass),
@@ -51,7 +52,7 @@ pub fn ingress(frame: impl Frame) -> Action {
     if passed_on {
         count(Counter::MarkedArrived);
     }
-    forward::arriving(frame, ethernet, interface, v6, passed_on)
+    forward::arriving(frame, interface, v6, passed_on)
 }
 
 /// This node's entry for the interface, if the frame is for its Ethernet address. A frame that a switch flooded, or that a
