@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use landfall_core::election::{LeaseName, Revision};
 use landfall_core::model::{
-    AssignmentRecord, IpFamily, IpFamilyPolicy, L2AnnouncementPolicy, LinkAddress, LinkKind,
-    MacAddress, ObjectName, Port, Protocol, Service, ServiceName, ServicePort, ServiceType,
-    SourceId, TargetPort, TrafficPolicy,
+    AssignmentRecord, Change, IpFamily, IpFamilyPolicy, L2AnnouncementPolicy, LinkAddress,
+    LinkKind, MacAddress, ObjectName, Port, Protocol, Service, ServiceName, ServicePort,
+    ServiceType, SourceId, TargetPort, TrafficPolicy,
 };
 use landfall_core::plan::endpoints::EndpointRule;
 use landfall_ipam::{Block, Created, FirstLast, Pool};

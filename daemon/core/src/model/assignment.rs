@@ -4,6 +4,7 @@
 //! them in one record of the lease store, changed by compare-and-swap. Every node acts on what the record
 //! says, the allocating one included, so that two nodes never act on different assignments of one revision.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -64,18 +65,28 @@ impl Assignment {
 impl AssignmentRecord {
     /// Services whose entries differ between `self` and `other`, and holders of addresses whose lease does.
     pub fn changed(&self, other: &Self) -> BTreeSet<ServiceName> {
-        let differs = |one: &Self, name: &ServiceName, entry: &Arc<Assignment>| {
-            let twin = one.services.get(name);
-            !twin.is_some_and(|twin| Arc::ptr_eq(twin, entry) || twin == entry)
-        };
         let mut changed: BTreeSet<ServiceName> = BTreeSet::new();
-        for (one, two) in [(self, other), (other, self)] {
-            let entries = one.services.iter();
-            changed.extend(
-                entries
-                    .filter(|(name, entry)| differs(two, name, entry))
-                    .map(|(name, _)| name.clone()),
-            );
+        // Both are sorted: side by side, most entries are the same allocation.
+        let (mut ours, mut theirs) = (
+            self.services.iter().peekable(),
+            other.services.iter().peekable(),
+        );
+        loop {
+            let order = match (ours.peek(), theirs.peek()) {
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            let one = ours.next_if(|_| order.is_le());
+            let two = theirs.next_if(|_| order.is_ge());
+            match (one, two) {
+                (Some((_, one)), Some((_, two))) if Arc::ptr_eq(one, two) || one == two => {}
+                (Some((name, _)), _) | (None, Some((name, _))) => {
+                    changed.insert(name.clone());
+                }
+                (None, None) => break,
+            }
         }
         if self.leases != other.leases {
             let moved: BTreeSet<IpAddr> = (self.leases.keys().chain(other.leases.keys()).copied())
@@ -159,6 +170,63 @@ impl From<Stored> for AssignmentRecord {
         Self {
             services: services.collect(),
             leases: leases.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> impl Strategy<Value = AssignmentRecord> {
+        let services = proptest::collection::btree_map(0_u8..6, (0_u64..2, 0_u8..3), 0..6);
+        let leases = proptest::collection::btree_map(0_u8..3, 0_u8..3, 0..2);
+        (services, leases).prop_map(|(services, leases)| {
+            let address = |index: u8| IpAddr::from([192, 0, 2, index]);
+            let name = |index: u8| ServiceName::new("default", format!("s{index}"));
+            let entry = |(created, ip): (u64, u8)| Assignment {
+                created,
+                addresses: Vec::new(),
+                external_ips: vec![address(ip)],
+                reason: "".into(),
+                message: "".into(),
+            };
+            AssignmentRecord {
+                services: services
+                    .into_iter()
+                    .map(|(index, parts)| (name(index), Arc::new(entry(parts))))
+                    .collect(),
+                leases: leases
+                    .into_iter()
+                    .map(|(ip, owner)| (address(ip), name(owner)))
+                    .collect(),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_those_changed_whose_entry_or_whose_addresses_lease_differs(
+            one in record(), two in record(),
+        ) {
+            let leases_of = |record: &AssignmentRecord, name: &ServiceName| {
+                let entry = record.services.get(name);
+                let vips: Vec<IpAddr> = entry.iter().flat_map(|entry| entry.vips()).collect();
+                vips.iter().any(|ip| one.leases.get(ip) != two.leases.get(ip))
+            };
+            let names: BTreeSet<ServiceName> =
+                one.services.keys().chain(two.services.keys()).cloned().collect();
+            let expected: BTreeSet<ServiceName> = names
+                .into_iter()
+                .filter(|name| {
+                    one.services.get(name) != two.services.get(name)
+                        || leases_of(&one, name)
+                        || leases_of(&two, name)
+                })
+                .collect();
+            prop_assert_eq!(one.changed(&two), expected);
         }
     }
 }

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use landfall_ipam::Pool;
 
 use super::{
-    EndpointSlice, L2AnnouncementPolicy, Link, Namespace, Node, NodeName, ObjectName, Pod, PodName, Service, ServiceName,
+    EndpointSlice, L2AnnouncementPolicy, Link, Namespace, Node, NodeName, ObjectName, Pod, PodName,
+    Service, ServiceName,
 };
 
 /// A change of one object: `Some` is its new state, `None` its end.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most changes are Services or Pods, which are moved into the state as they are"
+)]
 pub enum Change {
     /// A Service.
     Service(ServiceName, Option<Service>),

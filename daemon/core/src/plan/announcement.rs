@@ -172,24 +172,23 @@ impl AnnouncementPlanner {
         &self.plan
     }
 
-    /// Takes in the endpoints of one Service; `None` when it is gone. Returns whether that changes who can
-    /// announce it.
+    /// Takes in the endpoints of one Service; `None` when it is gone.
     pub(super) fn set_endpoints(
         &mut self,
         name: &ServiceName,
         service: Option<(&Service, &ServiceEndpoints)>,
-    ) -> bool {
+    ) {
         let local = service
             .filter(|(service, _)| service.external_traffic_policy == TrafficPolicy::Local)
             .map(|(_, endpoints)| local_nodes(endpoints));
-        let before = match local.clone() {
+        match local {
             Some(nodes) => self.local.insert(name.clone(), nodes),
             None => self.local.remove(name),
         };
-        before != local
     }
 
-    /// Brings the leases of the addresses of `touched` up to date with the record; returns the leases concerned.
+    /// Brings the leases of the addresses of `touched` up to date with the record; returns every lease that
+    /// they had or have an address of.
     pub(super) fn set_holders(
         &mut self,
         state: &DesiredState,
@@ -215,11 +214,6 @@ impl AnnouncementPlanner {
             );
         }
         concerned
-    }
-
-    /// The leases of the addresses of one Service.
-    pub(super) fn leases_of(&self, name: &ServiceName) -> impl Iterator<Item = &LeaseName> {
-        self.leases.of(name)
     }
 
     /// Plans the given leases anew, or all of them.

@@ -190,16 +190,14 @@ impl Planner {
         touched.extend(self.addresses.set_ground(&self.state, own, pools));
         self.addresses.update(&self.state, &touched);
 
-        let mut leases: BTreeSet<LeaseName> = self.announcements.set_holders(
+        let leases: BTreeSet<LeaseName> = self.announcements.set_holders(
             &self.state,
             self.addresses.plan(),
             self.addresses.record(),
             &touched,
         );
         for name in &touched {
-            if self.plan_service(name) {
-                leases.extend(self.announcements.leases_of(name).cloned());
-            }
+            self.plan_service(name);
         }
         if ground {
             let own = self.addresses.own_addresses();
@@ -212,11 +210,12 @@ impl Planner {
         self.put_together(complete);
     }
 
-    /// Plans the frontends and local endpoints of one Service. Returns whether other nodes can announce it now.
-    fn plan_service(&mut self, name: &ServiceName) -> bool {
+    /// Plans the frontends and local endpoints of one Service.
+    fn plan_service(&mut self, name: &ServiceName) {
         let Some(service) = self.state.services.get(name) else {
             self.claims.set(name, 0, Vec::new());
-            return self.announcements.set_endpoints(name, None);
+            self.announcements.set_endpoints(name, None);
+            return;
         };
         let endpoints: ServiceEndpoints = endpoints::resolve(&self.endpoints, &self.state, service);
         let entry = self.addresses.plan().services.get(name);
@@ -230,7 +229,7 @@ impl Planner {
         let wanted = frontends(service, &assigned, &endpoints, &self.observed.dead);
         self.claims.set(name, created, wanted);
         self.announcements
-            .set_endpoints(name, Some((service, &endpoints)))
+            .set_endpoints(name, Some((service, &endpoints)));
     }
 
     fn put_together(&mut self, complete: bool) {

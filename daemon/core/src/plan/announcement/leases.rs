@@ -63,16 +63,6 @@ impl LeaseIndex {
         addresses.filter_map(|address| Some((*address, self.holders.get(address)?)))
     }
 
-    /// The leases of the addresses that a Service has.
-    pub(super) fn of(&self, name: &ServiceName) -> impl Iterator<Item = &LeaseName> {
-        let addresses = self
-            .by_service
-            .get(name)
-            .into_iter()
-            .flat_map(|(_, addresses)| addresses);
-        addresses.filter_map(|address| self.lease_of.get(address))
-    }
-
     /// Every lease there is.
     pub(super) fn names(&self) -> impl Iterator<Item = &LeaseName> {
         self.by_lease.keys()
