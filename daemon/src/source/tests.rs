@@ -2,6 +2,7 @@
 
 mod examples;
 mod mutation;
+mod services;
 mod wrong_files;
 mod wrong_objects;
 
