@@ -35,13 +35,16 @@ const BURST: usize = 64;
 /// Addresses of each lease, with the interfaces this node announces them on.
 pub type VipInterfaces = BTreeMap<LeaseName, BTreeMap<IpAddr, BTreeSet<LinkIndex>>>;
 
+/// Other nodes' interfaces by name; nothing before the lease store was read.
+pub type Peers = Option<Arc<BTreeMap<NodeName, Vec<Link>>>>;
+
 /// What the reconciler is told.
 #[derive(Debug)]
 pub struct Inputs {
     /// What sources see.
     pub batches: mpsc::Receiver<Batch>,
-    /// Other nodes with their interfaces; nothing before the lease store was read.
-    pub peers: watch::Receiver<Option<Arc<BTreeMap<NodeName, Vec<Link>>>>>,
+    /// Reachable nodes with their interfaces.
+    pub peers: watch::Receiver<Peers>,
     /// Nodes whose kernel programs are out of reach.
     pub dead: watch::Receiver<Arc<BTreeSet<NodeName>>>,
     /// The record of assignments; nothing before the lease store was read.

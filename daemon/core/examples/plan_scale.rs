@@ -237,4 +237,23 @@ fn main() {
         assert_eq!(sizes.0, sizes.1);
     }
     print("parts for election and announce effect", parts);
+    let (mut deaths, mut flaps) = (Vec::new(), Vec::new());
+    for round in 0..10 {
+        let dead = (round % 2 == 0).then(|| NodeName::new("node-1"));
+        let begun = Instant::now();
+        planner.observe(Observation::Dead(dead.into_iter().collect()));
+        let next = planner.plan().clone();
+        deaths.push(begun.elapsed());
+        let begun = Instant::now();
+        planner.fold(Change::Links(vec![Link {
+            up: round % 2 == 1,
+            ..link(1)
+        }]));
+        held = planner.plan().clone();
+        flaps.push(begun.elapsed());
+        drop(next);
+    }
+    print("a node of every Service dies or comes back", deaths);
+    print("carrier of this node is lost or comes back", flaps);
+    assert!(held.complete);
 }

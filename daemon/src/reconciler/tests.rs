@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running reconciler with everything that feeds it.
 struct Agent {
     batches: mpsc::Sender<Batch>,
-    peers: watch::Sender<Option<Arc<BTreeMap<NodeName, Vec<Link>>>>>,
+    peers: watch::Sender<Peers>,
     _dead: watch::Sender<Arc<BTreeSet<NodeName>>>,
     assignments: watch::Sender<Option<ObservedAssignments>>,
     allocating: watch::Sender<bool>,

@@ -5,7 +5,7 @@
 //! effect with the record to be written, and status with conditions and counts.
 //!
 //! Every node acts on the record alone. The node that holds the lease `landfall-allocator` also runs a
-//! [`Ledger`]: it imports the record, allocates what is missing, and proposes the record that should be. The
+//! `Ledger`: it imports the record, allocates what is missing, and proposes the record that should be. The
 //! effect writes it by compare-and-swap on the revision it was made from and reports what then is there;
 //! only then does anybody act on it. Two allocators at once (the lease does not fence) so lose nothing but a
 //! write. Nothing is allocated, and nobody is dropped from the record, before every source has synced.
