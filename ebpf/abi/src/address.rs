@@ -35,6 +35,13 @@ impl Address {
         self.words[0] == 0 && self.words[1] == 0 && self.words[2] == MAPPED
     }
 
+    /// Its two halves as they lie in memory.
+    #[inline(always)]
+    pub const fn halves(&self) -> [u64; 2] {
+        let [a, b, c, d] = self.words;
+        [pair(a, b), pair(c, d)]
+    }
+
     /// Its 16 octets in network order.
     pub const fn octets(&self) -> [u8; 16] {
         let [a, b, c, d] = [
@@ -59,6 +66,16 @@ impl Address {
                 u32::from_ne_bytes([o[12], o[13], o[14], o[15]]),
             ],
         }
+    }
+}
+
+/// Two words that follow each other in memory, as one.
+#[inline(always)]
+pub(crate) const fn pair(first: u32, second: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        (second as u64) << 32 | first as u64
+    } else {
+        (first as u64) << 32 | second as u64
     }
 }
 

@@ -1,5 +1,6 @@
 //! Connection tracking: one entry in each direction for every flow that ends on this node or is translated by it.
 
+use crate::address::pair;
 use crate::{Address, PortNumber};
 
 /// Key of a flow as the client sees it.
@@ -21,15 +22,14 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// The key of a packet from a client. `ports` is the client's and the frontend's as they lie in the packet. Whole words,
-    /// so that a kernel program stores it as the kernel will load it.
+    /// The key of a packet from a client. `ports` is the client's and the frontend's as they lie in the packet. Written in
+    /// words of eight octets: loads of that width, the kernel's among them, would stall on narrower stores.
     #[inline(always)]
     pub const fn new(client: Address, frontend: Address, ports: u32, protocol: u8) -> Self {
-        let [a, b, c, d] = client.words;
-        let [e, f, g, h] = frontend.words;
-        let last = u32::from_ne_bytes([protocol, 0, 0, 0]);
-        // SAFETY: ten words of any value are a key.
-        unsafe { core::mem::transmute([a, b, c, d, e, f, g, h, ports, last]) }
+        let ([a, b], [c, d]) = (client.halves(), frontend.halves());
+        let last = pair(ports, u32::from_ne_bytes([protocol, 0, 0, 0]));
+        // SAFETY: words of any value are a key.
+        unsafe { core::mem::transmute([a, b, c, d, last]) }
     }
 }
 

@@ -197,7 +197,9 @@ pub fn parse(frame: impl Frame, v6: bool, packet: &mut Packet) -> bool {
         let ip = ip.cast::<u32>();
         // SAFETY: as above.
         let word = |index: usize| unsafe { ip.add(index).read_unaligned() };
-        let first = word(0).to_ne_bytes()[0];
+        // SAFETY: as above. A word would lie across two stores of whoever made the frame.
+        let octet = |offset: usize| unsafe { ip.cast::<u8>().add(offset).read() };
+        let first = octet(0);
         let header = (first & 0x0f) << 2;
         // RFC 791: more fragments, or an offset.
         const FRAGMENT: u32 = u32::from_ne_bytes([0, 0, 0x3f, 0xff]);
@@ -207,7 +209,7 @@ pub fn parse(frame: impl Frame, v6: bool, packet: &mut Packet) -> bool {
         (
             Address::from_v4_word(word(3)),
             Address::from_v4_word(word(4)),
-            word(2).to_ne_bytes()[1],
+            octet(9),
             header,
         )
     };
