@@ -74,11 +74,11 @@ impl Harness {
             course,
             _programs: programs,
         };
-        if scenario.flows == Flows::Established {
-            harness.set_course(SYN)?;
+        if scenario.flows != Flows::New {
+            harness.set_course(SYN, CONNECTIONS - 1)?;
             harness.run("bench_measured", CONNECTIONS)?;
         }
-        harness.set_course(scenario.flags())?;
+        harness.begin_course()?;
         Ok(harness)
     }
 
@@ -89,7 +89,7 @@ impl Harness {
     pub(crate) fn round(&mut self) -> Result<(f64, f64)> {
         let runs = if self.scenario.fills_tables {
             self.empty_tables()?;
-            self.set_course(self.scenario.flags())?;
+            self.begin_course()?;
             CONNECTIONS
         } else {
             RUNS
@@ -123,7 +123,16 @@ impl Harness {
             .map(|counter| self.counters.get(counter))
     }
 
-    fn set_course(&mut self, flags: u8) -> Result<()> {
+    fn begin_course(&mut self) -> Result<()> {
+        let mask = match self.scenario.flows {
+            Flows::Established => CONNECTIONS - 1,
+            Flows::One => 0,
+            Flows::New => u32::MAX,
+        };
+        self.set_course(self.scenario.flags(), mask)
+    }
+
+    fn set_course(&mut self, flags: u8, mask: u32) -> Result<()> {
         let frame = self.scenario.frame(flags);
         let mut words = [0; FRAME_WORDS];
         ensure!(frame.len() == FRAME_WORDS * 8, "a frame of 64 octets");
@@ -134,10 +143,7 @@ impl Harness {
             frame: words,
             next: 0,
             step: STEP,
-            mask: match self.scenario.flows {
-                Flows::Established => CONNECTIONS - 1,
-                Flows::New => u32::MAX,
-            },
+            mask,
             vips: VIPS,
         };
         Ok(self.course.set(0, course, 0)?)

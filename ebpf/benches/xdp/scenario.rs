@@ -33,8 +33,10 @@ pub(crate) enum Place {
 /// Which flows packets belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flows {
-    /// Packets within 65,536 connections, each of which has begun before.
+    /// Packets within 65,536 connections, each of which has begun before, in turn: what they need is in no near cache.
     Established,
+    /// Packets within one of those connections.
+    One,
     /// Each packet begins a connection.
     New,
 }
@@ -113,6 +115,33 @@ impl Scenario {
             counter: Some(Counter::Translated),
             fills_tables: true,
         },
+        Self {
+            name: "xdp.dsr.one",
+            aim: 5.0,
+            place: Place::Lan,
+            flows: Flows::One,
+            code: XDP_TX,
+            counter: Some(Counter::Forwarded),
+            fills_tables: false,
+        },
+        Self {
+            name: "xdp.local.one",
+            aim: 12.0,
+            place: Place::Here,
+            flows: Flows::One,
+            code: XDP_PASS,
+            counter: Some(Counter::DeliveredEstablished),
+            fills_tables: false,
+        },
+        Self {
+            name: "xdp.snat.one",
+            aim: 25.0,
+            place: Place::Elsewhere,
+            flows: Flows::One,
+            code: XDP_REDIRECT,
+            counter: Some(Counter::Translated),
+            fills_tables: false,
+        },
     ];
 
     /// Fills the service table.
@@ -172,7 +201,7 @@ impl Scenario {
     /// The TCP flags of the packets measured.
     pub(crate) fn flags(&self) -> u8 {
         match self.flows {
-            Flows::Established => ACK,
+            Flows::Established | Flows::One => ACK,
             Flows::New => SYN,
         }
     }
