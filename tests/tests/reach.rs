@@ -76,8 +76,10 @@ fn a_service_without_ready_endpoints_rejects_at_once() -> Result<()> {
     }
     let (client, web) = (stage.lab.client(), stage.web());
     let connect = || client.run(|| TcpStream::connect_timeout(&web, Duration::from_secs(1)));
-    wait::until(Duration::from_secs(5), "a connection to be refused", || {
-        Ok(connect().is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused))
+    // The pods' files are read one by one, by each node for itself: refusals count once they are all there is.
+    let refused = || connect().is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused);
+    wait::until(Duration::from_secs(5), "connections to be refused", || {
+        Ok((0..20).all(|_| refused()))
     })?;
     let begun = Instant::now();
     assert_eq!(connect().unwrap_err().kind(), ErrorKind::ConnectionRefused);

@@ -97,16 +97,16 @@ impl Liveness {
             let roads = self.roads();
             if Instant::now() >= next {
                 self.probe(&roads);
-                // After a stall of this thread nobody is blamed for it: silence counts while probes go out.
-                let now = Instant::now();
-                if now > next + SILENT / 2 {
-                    for heard in self.heard.values_mut() {
-                        heard.probed_since = now;
-                    }
-                }
-                next = now + PERIOD;
+                next = Instant::now() + PERIOD;
             }
             self.listen(&roads, next);
+            // After a stall of this thread nobody is blamed for it: silence counts while probes go out.
+            let now = Instant::now();
+            if now > next + SILENT / 2 {
+                for heard in self.heard.values_mut() {
+                    heard.probed_since = now;
+                }
+            }
             self.judge(&roads);
         }
     }

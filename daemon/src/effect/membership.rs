@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
-
 use landfall_core::election::{DesiredVips, LeaseName};
 use landfall_core::model::{Link, NodeName};
 use tokio::sync::watch;
@@ -16,11 +14,6 @@ use tracing::warn;
 
 use super::lease::{LeaseHandle, LeaseState};
 use super::payload::Payload;
-
-/// How often peers' words are read again from the lease table: they change only as interfaces do.
-const REFRESH: Duration = Duration::from_secs(1);
-/// How soon after the leases' state changed: a peer that came is wanted in the tables.
-const SETTLE: Duration = Duration::from_millis(20);
 
 /// Other nodes' interfaces by name; nothing before the lease store was read.
 pub type Peers = Option<Arc<BTreeMap<NodeName, Vec<Link>>>>;
@@ -67,15 +60,12 @@ impl MembershipTask {
             if self.tell(&links, desired.as_deref(), &leases).is_err() {
                 break;
             }
-            if self.refresh(&leases).await.is_err() {
-                break;
-            }
+            self.read_payloads(&leases);
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = inputs.links.changed() => if changed.is_err() { break },
                 changed = inputs.desired.changed() => if changed.is_err() { break },
-                changed = inputs.leases.changed() => if changed.is_err() { break } else { tokio::time::sleep(SETTLE).await },
-                () = tokio::time::sleep(REFRESH) => {}
+                changed = inputs.leases.changed() => if changed.is_err() { break },
             }
         }
         cancel.cancelled().await;
@@ -97,12 +87,10 @@ impl MembershipTask {
         let mut candidates: BTreeSet<NodeName> = leases.live.clone();
         candidates.insert(self.node.clone());
         wanted.insert(LeaseName::allocator(), candidates);
-        // Before the first plan only the allocator's lease is known of, and giving up what is held must wait for the plan.
-        if desired.is_some() || self.told.is_none() {
-            if self.told.as_ref() != Some(&wanted) && desired.is_some() {
-                self.handle.desire(wanted.clone())?;
-                self.told = Some(wanted);
-            }
+        // Nothing held is given up before there is a plan.
+        if desired.is_some() && self.told.as_ref() != Some(&wanted) {
+            self.handle.desire(wanted.clone())?;
+            self.told = Some(wanted);
         }
         self.allocating.send_if_modified(|held| {
             let allocating = leases.held.contains_key(&LeaseName::allocator());
@@ -111,23 +99,24 @@ impl MembershipTask {
         Ok(())
     }
 
-    async fn refresh(&mut self, leases: &LeaseState) -> Result<(), super::lease::Closed> {
+    /// Reads what the other nodes publish. A node whose lease has run out is still there for the data path, which goes by
+    /// its program's echo.
+    fn read_payloads(&mut self, leases: &LeaseState) {
         if !leases.synced {
-            return Ok(());
+            return;
         }
-        let table = self.handle.leases().await?;
         let mut peers = BTreeMap::new();
-        for lease in table.nodes().filter_map(|(_, seen)| seen.present()).filter(|lease| lease.node != self.node) {
-            if lease.payload.is_empty() {
+        for (node, payload) in leases.payloads.iter().filter(|(node, _)| **node != self.node) {
+            if payload.is_empty() {
                 continue;
             }
-            match Payload::decode(&lease.payload) {
+            match Payload::decode(payload) {
                 Ok(links) => {
-                    peers.insert(lease.node.clone(), links);
+                    peers.insert(node.clone(), links);
                 }
                 Err(error) => {
-                    if self.unread.insert(lease.node.clone(), Arc::clone(&lease.payload)).as_ref() != Some(&lease.payload) {
-                        warn!(node = %lease.node, %error, "a node's word on itself cannot be read; it is not forwarded to");
+                    if self.unread.insert(node.clone(), Arc::clone(payload)).as_ref() != Some(payload) {
+                        warn!(%node, %error, "a node's word on itself cannot be read; it is not forwarded to");
                     }
                 }
             }
@@ -139,6 +128,5 @@ impl MembershipTask {
             }
             changed
         });
-        Ok(())
     }
 }

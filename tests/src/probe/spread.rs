@@ -12,7 +12,8 @@ use crate::lab::host::Host;
 pub struct Spread {
     /// The number of connections that reached each pod.
     pub pods: BTreeMap<String, usize>,
-    /// Connections whose client the pod saw under another address or port than its own.
+    /// Connections whose client the pod saw under another address than its own. Its port may differ: where one client's
+    /// port meets one endpoint through two services, the second flow gets another.
     pub foreign_clients: usize,
     /// What went wrong with those that failed.
     pub failures: Vec<String>,
@@ -58,7 +59,7 @@ impl Spread {
         for _ in 0..connections {
             match web::get(target, PATIENCE) {
                 Ok(answer) if answer.status == 200 => {
-                    spread.foreign_clients += usize::from(answer.client != answer.local);
+                    spread.foreign_clients += usize::from(answer.client.ip() != answer.local.ip());
                     *spread.pods.entry(answer.pod).or_default() += 1;
                 }
                 Ok(answer) => spread.failures.push(format!("status {}", answer.status)),

@@ -192,7 +192,8 @@ pub fn freeze(stage: &Stage, lease: Duration) -> Result<Freeze> {
     std::thread::sleep(lease * 2);
     frozen.thaw_agent()?;
     let thawed = Instant::now();
-    std::thread::sleep(lease);
+    // Shorter than the pause after which the nodes even out their shares: nothing comes back in order.
+    std::thread::sleep(lease * 2 / 3);
     let mut seen = Freeze::default();
     for prober in probers {
         let record = prober?.stop();

@@ -11,7 +11,7 @@ use crate::probe::neighbour::NeighbourProber;
 use crate::probe::spread::Spread;
 
 /// Asks every virtual address `times` times over HTTP; every answer must be 200, and the pod must
-/// see the client's own address and port.
+/// see the client's own address.
 ///
 /// # Errors
 /// With the first request that was not as it should be.

@@ -198,7 +198,7 @@ impl<G: Ground> Election<G> {
         let takes_part = |node: &NodeName| {
             self.live.contains(node) && (*node != self.me.node || self.contends())
         };
-        for candidates in desired.values() {
+        for (_, candidates) in desired.iter().filter(|(name, _)| name.carries_addresses()) {
             let before = sharing.len();
             let able: Vec<_> = candidates.iter().filter(|node| takes_part(node)).collect();
             vips += usize::from(!able.is_empty());
@@ -207,7 +207,7 @@ impl<G: Ground> Election<G> {
             }
         }
         let mut shares = Shares::new(vips, &sharing);
-        for name in desired.keys() {
+        for name in desired.keys().filter(|name| name.carries_addresses()) {
             if let Some(holder) = self.promised(name).or_else(|| self.holder(name)) {
                 shares.add(&holder.node);
             }
@@ -337,7 +337,7 @@ impl<G: Ground> Election<G> {
         if let Some(holder) = next
             .holder
             .as_ref()
-            .filter(|holder| holder.node != self.me.node)
+            .filter(|holder| holder.node != self.me.node && vip.carries_addresses())
         {
             pass.shares.add(&holder.node);
         }
@@ -391,7 +391,9 @@ impl<G: Ground> Election<G> {
         let Some(chosen) = pass.shares.choose(vip, able.iter().copied()) else {
             return false;
         };
-        pass.shares.add(chosen);
+        if vip.carries_addresses() {
+            pass.shares.add(chosen);
+        }
         if !self.contends()
             || !able.contains(&&self.me.node)
             || claim.stopping
@@ -489,7 +491,7 @@ impl<G: Ground> Election<G> {
             claim.held
                 && term.is_some_and(|term| claim::is_held_by(self.table.service(name), me, term))
         });
-        let offers = held.filter_map(|(name, _)| {
+        let offers = held.filter(|(name, _)| name.carries_addresses()).filter_map(|(name, _)| {
             let candidates = pass.desired.get(name)?.iter();
             let below = candidates.filter(|node| {
                 *node != me

@@ -60,6 +60,12 @@ impl LeaseName {
         (ours && fits).then(|| Self(text.into()))
     }
 
+    /// Whether addresses go with the lease: it counts towards a node's share of the VIPs. The allocator's does not.
+    #[must_use]
+    pub fn carries_addresses(&self) -> bool {
+        self.0.starts_with(SERVICE_PREFIX)
+    }
+
     /// What the lease is about.
     #[must_use]
     pub fn kind(&self) -> LeaseKind {

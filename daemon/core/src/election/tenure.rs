@@ -80,6 +80,8 @@ pub(super) struct Tenure {
     /// When the write under way began.
     writing_since: Option<Moment>,
     next_at: Moment,
+    /// News in the payload came while a write was under way.
+    hurried: bool,
     failures: u32,
 }
 
@@ -98,6 +100,7 @@ impl Tenure {
             started: BTreeMap::new(),
             writing_since: None,
             next_at: now,
+            hurried: false,
             failures: 0,
         }
     }
@@ -113,6 +116,8 @@ impl Tenure {
     /// Renews as soon as the pace allows, for news in the payload.
     pub(super) fn hurry(&mut self, now: Moment) {
         self.next_at = self.next_at.min(now);
+        // The write under way tells the old news.
+        self.hurried = self.writing_since.is_some();
     }
 
     /// Decides the next step. `resign` asks for the last write: the node's own fence.
@@ -247,7 +252,7 @@ impl Tenure {
         self.failures = 0;
         self.renewed_at = now;
         self.stranger = None;
-        self.next_at = began + settings.lease_renew_deadline;
+        self.next_at = if std::mem::take(&mut self.hurried) { now } else { began + settings.lease_renew_deadline };
         if lease.fenced_by.is_some() {
             return;
         }

@@ -240,7 +240,9 @@ pub(super) fn reach(mode: Mode, attached: &[LinkIndex], ours: &[Link], theirs: &
             };
         }
     }
-    if mode == Mode::L2Dsr {
+    // Before anything is attached, or before a node has told of its addresses, no answer is better than a wrong one.
+    let known = !attached.is_empty() && theirs.iter().any(|link| !link.addresses.is_empty());
+    if mode == Mode::L2Dsr || !known {
         Reach::Unreachable
     } else {
         Reach::Snat

@@ -15,6 +15,7 @@
 //! node took over, or when every handle is gone; in the last case the kernel falls silent at its deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -60,6 +61,8 @@ pub struct LeaseState {
     pub membership: Membership,
     /// Nodes whose leases are good.
     pub live: BTreeSet<NodeName>,
+    /// What each node tells of itself in its lease, the last known where that lease is not there at present.
+    pub payloads: BTreeMap<NodeName, Arc<str>>,
     /// Why the store is of no use at present, if it is not.
     pub trouble: Option<String>,
     /// The thread has ended in order.
@@ -183,6 +186,7 @@ impl LeaseTask {
             silencing: false,
             membership: Membership::Outside,
             live: BTreeSet::new(),
+            payloads: BTreeMap::new(),
             trouble: None,
             stopped: false,
         });
@@ -253,6 +257,8 @@ impl<S: LeaseStore> Work<S> {
             state.ready = self.synced && self.planned;
             state.membership = self.election.membership();
             state.live.clone_from(self.election.live());
+            let nodes = self.election.table().nodes().filter_map(|(_, seen)| seen.record.as_ref());
+            state.payloads = nodes.map(|lease| (lease.node.clone(), Arc::clone(&lease.payload))).collect();
             publish.send_if_modified(|published| {
                 let changed = *published != state;
                 if changed {
