@@ -90,12 +90,16 @@ enum Command {
     #[command(subcommand)]
     L2(List),
     /// Validate manifests without applying them
-    #[command(after_help = "Examples:\n  landfall check pool.yaml service.yaml\n  landfall check \
-        /etc/landfall/manifests\n\nExits with 4 when an object is wrong.")]
+    #[command(
+        after_help = "Examples:\n  landfall check pool.yaml service.yaml\n  landfall check \
+        /etc/landfall/manifests\n\nExits with 4 when an object is wrong."
+    )]
     Check(check::CheckFlags),
     /// Print the definitions of Landfall's kinds, for Kubernetes
-    #[command(after_help = "Examples:\n  landfall crds | kubectl apply -f -\n  landfall crds \
-        --compat cilium")]
+    #[command(
+        after_help = "Examples:\n  landfall crds | kubectl apply -f -\n  landfall crds \
+        --compat cilium"
+    )]
     Crds(crds::CrdsFlags),
     /// What the kernel's maps hold; works without an agent
     #[command(subcommand)]

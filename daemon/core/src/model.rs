@@ -24,5 +24,6 @@ pub use node::{Namespace, Node};
 pub use observed::{Observation, Observed, ObservedAssignments};
 pub use policy::L2AnnouncementPolicy;
 pub use service::{
-    IpFamily, IpFamilyPolicy, Port, Protocol, Service, ServicePort, ServiceType, TargetPort, TrafficPolicy,
+    IpFamily, IpFamilyPolicy, Port, Protocol, Service, ServicePort, ServiceType, TargetPort,
+    TrafficPolicy,
 };

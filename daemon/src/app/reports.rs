@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use crate::api::report;
 use crate::api::snapshot::{
-    Announcement, Complaint, Frontend, Lease, LeaseStore, Level, MapFill, Pool, ServiceCounts, Snapshot, Source, Status,
-    Timestamp,
+    Announcement, Complaint, Frontend, Lease, LeaseStore, Level, MapFill, Pool, ServiceCounts,
+    Snapshot, Source, Status, Timestamp,
 };
 use crate::config::{ForwardMode, Settings};
 use crate::effect::announce::{AnnounceReport, AnnouncedTable};
@@ -71,7 +71,9 @@ impl Reports {
     /// The election's table; an empty one if its thread does not answer, which status tells by the store's trouble.
     fn lease_table(&self) -> LeaseTable {
         let asked = tokio::time::timeout(PATIENCE, self.leases.leases());
-        self.runtime.block_on(async { asked.await.ok()?.ok() }).unwrap_or_default()
+        self.runtime
+            .block_on(async { asked.await.ok()?.ok() })
+            .unwrap_or_default()
     }
 
     fn announced_here(&self, plan: &Plan) -> Vec<Announcement> {
@@ -80,7 +82,12 @@ impl Reports {
             let InterfaceAddress { interface, ip } = *place;
             *answers.entry((LinkIndex(interface.0), ip)).or_default() += *count;
         }
-        report::announcements(&self.announced.borrow(), &self.node, &services_of(plan), &answers)
+        report::announcements(
+            &self.announced.borrow(),
+            &self.node,
+            &services_of(plan),
+            &answers,
+        )
     }
 
     fn lease_complaints(&self) -> Vec<Complaint> {
@@ -99,19 +106,29 @@ impl Reports {
 
 fn services_of(plan: &Plan) -> BTreeMap<LeaseName, Vec<String>> {
     let vips = plan.announcements.vips.iter();
-    vips.map(|(lease, vip)| (lease.clone(), vip.services.iter().map(ToString::to_string).collect())).collect()
+    vips.map(|(lease, vip)| {
+        (
+            lease.clone(),
+            vip.services.iter().map(ToString::to_string).collect(),
+        )
+    })
+    .collect()
 }
 
 fn addresses_of(plan: &Plan) -> BTreeMap<LeaseName, Vec<IpAddr>> {
     let vips = plan.announcements.vips.iter();
-    vips.map(|(lease, vip)| (lease.clone(), vip.addresses.keys().copied().collect())).collect()
+    vips.map(|(lease, vip)| (lease.clone(), vip.addresses.keys().copied().collect()))
+        .collect()
 }
 
 impl Snapshot for Reports {
     fn status(&self) -> Status {
         let plan = self.plan();
         let leases = self.leases();
-        let services: Vec<&Lease> = leases.iter().filter(|lease| lease.kind == "service").collect();
+        let services: Vec<&Lease> = leases
+            .iter()
+            .filter(|lease| lease.kind == "service")
+            .collect();
         let counts = status::counts(&plan);
         let path = self.datapath.borrow().clone();
         let forwarding = match self.settings.datapath.mode {
@@ -125,7 +142,10 @@ impl Snapshot for Reports {
             entries: self.flows.report().flows,
             capacity: u64::from(self.settings.datapath.max_connections),
         });
-        let mut complaints: Vec<Complaint> = status::complaints(&plan).iter().map(Complaint::from).collect();
+        let mut complaints: Vec<Complaint> = status::complaints(&plan)
+            .iter()
+            .map(Complaint::from)
+            .collect();
         complaints.extend(report::datapath_complaints(&path));
         complaints.extend(report::announce_complaints(&self.announced.borrow()));
         complaints.extend(self.lease_complaints());
@@ -177,17 +197,28 @@ impl Snapshot for Reports {
     }
 
     fn leases(&self) -> Vec<Lease> {
-        report::leases(&self.lease_table(), &self.node, clock::now(), &addresses_of(&self.plan()))
+        report::leases(
+            &self.lease_table(),
+            &self.node,
+            clock::now(),
+            &addresses_of(&self.plan()),
+        )
     }
 
     fn announcements(&self) -> Vec<Announcement> {
         let plan = self.plan();
         let mut rows = self.announced_here(&plan);
         let names = services_of(&plan);
-        let held = self.leases().into_iter().filter(|lease| lease.kind == "service" && lease.valid && !lease.ours);
+        let held = self
+            .leases()
+            .into_iter()
+            .filter(|lease| lease.kind == "service" && lease.valid && !lease.ours);
         for lease in held {
             let Some(node) = lease.holder else { continue };
-            let services = LeaseName::parse(&lease.name).and_then(|name| names.get(&name)).cloned().unwrap_or_default();
+            let services = LeaseName::parse(&lease.name)
+                .and_then(|name| names.get(&name))
+                .cloned()
+                .unwrap_or_default();
             rows.extend(lease.addresses.into_iter().map(|address| Announcement {
                 address,
                 services: services.clone(),
@@ -198,7 +229,9 @@ impl Snapshot for Reports {
                 answers: None,
             }));
         }
-        rows.sort_by(|one, two| (one.address, &one.node, &one.interface).cmp(&(two.address, &two.node, &two.interface)));
+        rows.sort_by(|one, two| {
+            (one.address, &one.node, &one.interface).cmp(&(two.address, &two.node, &two.interface))
+        });
         rows
     }
 }

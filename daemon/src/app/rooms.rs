@@ -63,17 +63,22 @@ impl Rooms {
     ///
     /// # Errors
     /// Something without which nothing works cannot be had: the data path's maps, the lease directory, netlink.
-    pub(super) fn start(settings: &Settings, failed: &tokio_util::sync::CancellationToken) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        settings: &Settings,
+        failed: &tokio_util::sync::CancellationToken,
+    ) -> anyhow::Result<Self> {
         let node = NodeName::new(settings.node.name.as_str());
         let sources = Stage::new("sources", failed);
         let effects = Stage::new("effects", failed);
         let runtime = tokio::runtime::Handle::current();
         let mut threads = Vec::new();
 
-        let mut loaded = Loaded::open(&options(settings)).context("the data path cannot be loaded")?;
+        let mut loaded =
+            Loaded::open(&options(settings)).context("the data path cannot be loaded")?;
         let announcements = Announcements::take(&mut loaded);
         let cell = DeadlineCell::take(&mut loaded);
-        let (datapath, counters, flows, datapath_report) = Datapath::new(loaded, datapath_options(settings, &node)?)?;
+        let (datapath, counters, flows, datapath_report) =
+            Datapath::new(loaded, datapath_options(settings, &node)?)?;
 
         let deadline = Deadline::new();
         let lease_dir = settings.state.lease_dir.clone();
@@ -86,19 +91,35 @@ impl Rooms {
         .context("leases cannot be kept")?;
 
         let sources_wanted = [SourceId::Manifests, SourceId::Links].into();
-        let plan_settings = PlanSettings { node: node.clone(), endpoints: Default::default(), sources: sources_wanted };
+        let plan_settings = PlanSettings {
+            node: node.clone(),
+            endpoints: Default::default(),
+            sources: sources_wanted,
+        };
         let (reconciler, published) = Reconciler::new(plan_settings);
-        let (membership, peers, allocating) = membership::MembershipTask::new(node.clone(), leases.clone());
+        let (membership, peers, allocating) =
+            membership::MembershipTask::new(node.clone(), leases.clone());
 
-        let alive = liveness::Inputs { node: node.clone(), links: published.links.clone(), peers: peers.clone() };
-        let (thread, dead) = liveness::spawn(alive, effects.token()).context("nodes cannot be probed")?;
+        let alive = liveness::Inputs {
+            node: node.clone(),
+            links: published.links.clone(),
+            peers: peers.clone(),
+        };
+        let (thread, dead) =
+            liveness::spawn(alive, effects.token()).context("nodes cannot be probed")?;
         threads.push(thread);
 
-        let files = AssignmentFiles::open(&lease_dir.join("assignments")).context("assignments cannot be kept")?;
+        let files = AssignmentFiles::open(&lease_dir.join("assignments"))
+            .context("assignments cannot be kept")?;
         let (assigned, assignments) = watch::channel(None);
         let (follower, publish, token) = (files.clone(), assigned.clone(), effects.token());
-        threads.push(spawn_thread("landfall-assign", move || follower.follow(&publish, &token))?);
-        effects.spawn("assignments", files.write_proposals(published.proposal.clone(), assigned, effects.token()));
+        threads.push(spawn_thread("landfall-assign", move || {
+            follower.follow(&publish, &token)
+        })?);
+        effects.spawn(
+            "assignments",
+            files.write_proposals(published.proposal.clone(), assigned, effects.token()),
+        );
 
         let inputs = datapath::Inputs {
             table: published.table.clone(),
@@ -106,13 +127,23 @@ impl Rooms {
             peers: peers.clone(),
         };
         let token = effects.token();
-        threads.push(spawn_thread("landfall-path", move || datapath.run(&runtime, inputs, &token))?);
-        effects.spawn("connection tracking", Arc::clone(&flows).collect(effects.token()));
+        threads.push(spawn_thread("landfall-path", move || {
+            datapath.run(&runtime, inputs, &token)
+        })?);
+        effects.spawn(
+            "connection tracking",
+            Arc::clone(&flows).collect(effects.token()),
+        );
 
-        let (announce, table, wishes, announced) = Announce::new(announcements, responder(settings.l2.responder), leases.clone());
+        let (announce, table, wishes, announced) = Announce::new(
+            announcements,
+            responder(settings.l2.responder),
+            leases.clone(),
+        );
         let (events, socket_events) = mpsc::channel(SOCKET_EVENTS);
-        let responder = ResponderTask::spawn(timing(settings), wishes, deadline, events, effects.token())
-            .context("the ARP socket task cannot be started")?;
+        let responder =
+            ResponderTask::spawn(timing(settings), wishes, deadline, events, effects.token())
+                .context("the ARP socket task cannot be started")?;
         let inputs = announce::Inputs {
             leases: leases.state(),
             vips: published.vips.clone(),
@@ -131,15 +162,30 @@ impl Rooms {
         effects.spawn("membership", membership.run(inputs, effects.token()));
 
         let (batches, waiting) = mpsc::channel(BATCHES);
-        let inputs = reconciler::Inputs { batches: waiting, peers, dead: dead.clone(), assignments, allocating };
+        let inputs = reconciler::Inputs {
+            batches: waiting,
+            peers,
+            dead: dead.clone(),
+            assignments,
+            allocating,
+        };
         sources.spawn("reconciler", reconciler.run(inputs, effects.token()));
         let link_source = links::open().context("the kernel's interfaces cannot be followed")?;
-        sources.spawn("interfaces", link_source.run(batches.clone(), sources.token()));
+        sources.spawn(
+            "interfaces",
+            link_source.run(batches.clone(), sources.token()),
+        );
         let manifests = manifest::ManifestSettings {
             directory: settings.source.manifests_dir.clone(),
-            class: ClassPolicy { without_class: settings.services.without_class, cilium: settings.services.cilium },
+            class: ClassPolicy {
+                without_class: settings.services.without_class,
+                cilium: settings.services.cilium,
+            },
         };
-        sources.spawn("manifests", manifest::run(manifests, batches, sources.token()));
+        sources.spawn(
+            "manifests",
+            manifest::run(manifests, batches, sources.token()),
+        );
 
         Ok(Self {
             published,
@@ -166,11 +212,15 @@ impl Rooms {
         // An election that has ended by itself has nothing to hand over.
         let _ = self.leases.stop();
         let mut state = self.leases.state();
-        let handed_over = tokio::time::timeout(patience, state.wait_for(|state| state.stopped)).await;
+        let handed_over =
+            tokio::time::timeout(patience, state.wait_for(|state| state.stopped)).await;
         match handed_over {
             Ok(Ok(_)) => info!("leases handed over"),
             Ok(Err(_)) => warn!("the election had ended before it could hand over"),
-            Err(_) => warn!(?patience, "leases were not handed over in time; they run out"),
+            Err(_) => warn!(
+                ?patience,
+                "leases were not handed over in time; they run out"
+            ),
         }
         self.effects.stop(patience).await;
         self.sources.stop(patience).await;
@@ -192,8 +242,14 @@ impl Rooms {
     }
 }
 
-fn spawn_thread(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body).with_context(|| format!("thread {name} cannot be started"))
+fn spawn_thread(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .with_context(|| format!("thread {name} cannot be started"))
 }
 
 fn options(settings: &Settings) -> loader::Options {
@@ -209,7 +265,11 @@ fn options(settings: &Settings) -> loader::Options {
 
 fn datapath_options(settings: &Settings, node: &NodeName) -> anyhow::Result<datapath::Options> {
     let path = &settings.datapath;
-    let interfaces = path.interfaces.iter().map(|text| regex::Regex::new(text)).collect::<Result<_, _>>();
+    let interfaces = path
+        .interfaces
+        .iter()
+        .map(|text| regex::Regex::new(text))
+        .collect::<Result<_, _>>();
     Ok(datapath::Options {
         node: node.clone(),
         attach: match path.attach {
@@ -224,7 +284,8 @@ fn datapath_options(settings: &Settings, node: &NodeName) -> anyhow::Result<data
             ForwardMode::L2Dsr => Mode::L2Dsr,
             ForwardMode::Snat => Mode::Snat,
         },
-        interfaces: interfaces.context("datapath.interfaces holds what is no regular expression")?,
+        interfaces: interfaces
+            .context("datapath.interfaces holds what is no regular expression")?,
         cgroup: cgroup(&path.cgroup_root),
     })
 }
@@ -234,10 +295,16 @@ fn cgroup(setting: &str) -> Option<PathBuf> {
     if setting != "auto" {
         return Some(PathBuf::from(setting));
     }
-    let found = fs::read_to_string("/proc/self/mounts").ok().and_then(|mounts| {
-        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        mounts.find(|fields| fields.get(2) == Some(&"cgroup2")).map(|fields| PathBuf::from(fields[1]))
-    });
+    let found = fs::read_to_string("/proc/self/mounts")
+        .ok()
+        .and_then(|mounts| {
+            let mut mounts = mounts
+                .lines()
+                .map(|line| line.split(' ').collect::<Vec<_>>());
+            mounts
+                .find(|fields| fields.get(2) == Some(&"cgroup2"))
+                .map(|fields| PathBuf::from(fields[1]))
+        });
     if found.is_none() {
         warn!("no cgroup v2 file system is mounted; this node's own clients do not reach services");
     }
@@ -254,13 +321,21 @@ fn responder(setting: Responder) -> announce::Responder {
 
 fn timing(settings: &Settings) -> Timing {
     let refresh = settings.l2.announce_interval;
-    Timing { announce: AnnounceTiming { refresh, ..AnnounceTiming::default() }, ..Timing::default() }
+    Timing {
+        announce: AnnounceTiming {
+            refresh,
+            ..AnnounceTiming::default()
+        },
+        ..Timing::default()
+    }
 }
 
 fn identity(node: &NodeName) -> anyhow::Result<Identity> {
     let boot = read_uuid(Path::new("/proc/sys/kernel/random/boot_id"))?;
     let incarnation = read_uuid(Path::new("/proc/sys/kernel/random/uuid"))?;
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Ok(Identity {
         node: node.clone(),
         incarnation: Incarnation(incarnation),
@@ -270,7 +345,9 @@ fn identity(node: &NodeName) -> anyhow::Result<Identity> {
 }
 
 fn read_uuid(path: &Path) -> anyhow::Result<u128> {
-    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    u128::from_str_radix(&digits, 16).with_context(|| format!("{} does not hold a UUID", path.display()))
+    u128::from_str_radix(&digits, 16)
+        .with_context(|| format!("{} does not hold a UUID", path.display()))
 }

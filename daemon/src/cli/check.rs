@@ -23,13 +23,22 @@ pub(super) struct CheckFlags {
 
 /// Checks them as one set; wrong objects need a person, warnings do not.
 pub(super) fn run(flags: &CheckFlags, services: &ServiceSettings) -> anyhow::Result<Exit> {
-    let class = ClassPolicy { without_class: services.without_class, cilium: services.cilium };
-    let found: Vec<Complaint> =
-        source::check(&flags.files, class).iter().map(Complaint::from).collect();
-    flags.output.print(&found, |found, _| match found.as_slice() {
-        [] => paint(GOOD, "no complaints") + "\n",
-        found => render::status::complaints(found),
-    })?;
-    let wrong = found.iter().any(|complaint| complaint.severity == Level::Error);
+    let class = ClassPolicy {
+        without_class: services.without_class,
+        cilium: services.cilium,
+    };
+    let found: Vec<Complaint> = source::check(&flags.files, class)
+        .iter()
+        .map(Complaint::from)
+        .collect();
+    flags
+        .output
+        .print(&found, |found, _| match found.as_slice() {
+            [] => paint(GOOD, "no complaints") + "\n",
+            found => render::status::complaints(found),
+        })?;
+    let wrong = found
+        .iter()
+        .any(|complaint| complaint.severity == Level::Error);
     Ok(if wrong { Exit::NeedsPerson } else { Exit::Done })
 }

@@ -26,7 +26,10 @@ use tracing::{error, warn};
 /// Old revisions kept, in case the newest is torn.
 const KEEP: usize = 16;
 /// How long the thread waits for a change before it looks anyway, and for its cancellation.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
 /// How long a failed write waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -53,7 +56,10 @@ impl AssignmentFiles {
     /// It cannot be made.
     pub fn open(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
-        Ok(Self { path: path.to_owned(), written: Arc::default() })
+        Ok(Self {
+            path: path.to_owned(),
+            written: Arc::default(),
+        })
     }
 
     /// The record as it is: the highest number that is whole, under the highest number there is.
@@ -66,34 +72,53 @@ impl AssignmentFiles {
         for number in numbers.iter().rev() {
             match fs::read_to_string(self.file(*number)) {
                 Ok(text) => match decode(&text) {
-                    Some(record) => return Ok(ObservedAssignments { revision, record: Arc::new(record) }),
-                    None => warn!(file = %self.file(*number).display(), "a record of assignments is torn; the one before it counts"),
+                    Some(record) => {
+                        return Ok(ObservedAssignments {
+                            revision,
+                            record: Arc::new(record),
+                        });
+                    }
+                    None => {
+                        warn!(file = %self.file(*number).display(), "a record of assignments is torn; the one before it counts")
+                    }
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(ObservedAssignments { revision, record: Arc::default() })
+        Ok(ObservedAssignments {
+            revision,
+            record: Arc::default(),
+        })
     }
 
     /// Writes the record as the revision after `expected`.
     ///
     /// # Errors
     /// It could not be written, and nothing was.
-    pub fn write(&self, expected: Option<Revision>, record: &AssignmentRecord) -> io::Result<Written> {
+    pub fn write(
+        &self,
+        expected: Option<Revision>,
+        record: &AssignmentRecord,
+    ) -> io::Result<Written> {
         let before = self.numbers()?.last().map(|number| Revision(*number));
         if before != expected {
             return Ok(Written::Conflict);
         }
         let number = expected.map_or(1, |revision| revision.0 + 1);
         let count = self.written.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.path.join(format!(".writing-{}-{count}", std::process::id()));
-        let linked = write_whole(&temporary, &encode(record)).and_then(|()| fs::hard_link(&temporary, self.file(number)));
+        let temporary = self
+            .path
+            .join(format!(".writing-{}-{count}", std::process::id()));
+        let linked = write_whole(&temporary, &encode(record))
+            .and_then(|()| fs::hard_link(&temporary, self.file(number)));
         // The link is made or not; the temporary name is of no use either way.
         let _ = fs::remove_file(&temporary);
         match linked {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Written::Conflict),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Ok(Written::Conflict);
+            }
             Err(error) => return Err(error),
         }
         File::open(&self.path)?.sync_all()?;
@@ -113,7 +138,11 @@ impl AssignmentFiles {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
-            numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse::<u64>().ok()));
+            numbers.extend(
+                name.to_str()
+                    .and_then(|name| name.strip_suffix(".json"))
+                    .and_then(|name| name.parse::<u64>().ok()),
+            );
         }
         numbers.sort_unstable();
         Ok(numbers)
@@ -124,7 +153,11 @@ impl AssignmentFiles {
     }
 
     /// Follows the directory until cancelled. Blocks; to be called on a thread of its own.
-    pub fn follow(&self, publish: &watch::Sender<Option<ObservedAssignments>>, cancel: &CancellationToken) {
+    pub fn follow(
+        &self,
+        publish: &watch::Sender<Option<ObservedAssignments>>,
+        cancel: &CancellationToken,
+    ) {
         let mut troubled = false;
         while !cancel.is_cancelled() {
             let queue = self.watch();
@@ -133,7 +166,9 @@ impl AssignmentFiles {
                     troubled = false;
                     publish.send_if_modified(|held| {
                         // A reader that is late must not take back what the writer has published since.
-                        let newer = held.as_ref().is_none_or(|held| held.revision < observed.revision);
+                        let newer = held
+                            .as_ref()
+                            .is_none_or(|held| held.revision < observed.revision);
                         if newer {
                             *held = Some(observed);
                         }
@@ -159,7 +194,11 @@ impl AssignmentFiles {
     /// A new watch each time: it is made before the look, so nothing falls between the two.
     fn watch(&self) -> io::Result<std::os::fd::OwnedFd> {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&queue, &self.path, WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF)?;
+        inotify::add_watch(
+            &queue,
+            &self.path,
+            WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF,
+        )?;
         Ok(queue)
     }
 
@@ -175,10 +214,16 @@ impl AssignmentFiles {
             let mut failed = false;
             if let Some(proposal) = proposal {
                 let (files, wanted) = (self.clone(), Arc::clone(&proposal));
-                let result = tokio::task::spawn_blocking(move || files.write(wanted.expected, &wanted.record)).await;
+                let result = tokio::task::spawn_blocking(move || {
+                    files.write(wanted.expected, &wanted.record)
+                })
+                .await;
                 match result {
                     Ok(Ok(Written::At(revision))) => {
-                        let observed = ObservedAssignments { revision: Some(revision), record: Arc::clone(&proposal.record) };
+                        let observed = ObservedAssignments {
+                            revision: Some(revision),
+                            record: Arc::clone(&proposal.record),
+                        };
                         publish.send_replace(Some(observed));
                     }
                     // The thread that follows the directory tells of the other revision.
@@ -216,7 +261,8 @@ fn encode(record: &AssignmentRecord) -> String {
 fn decode(text: &str) -> Option<AssignmentRecord> {
     let (sum, json) = text.split_once('\n')?;
     let json = json.strip_suffix('\n')?;
-    (u64::from_str_radix(sum, 16).ok()? == checksum(json.as_bytes())).then(|| serde_json::from_str(json).ok())?
+    (u64::from_str_radix(sum, 16).ok()? == checksum(json.as_bytes()))
+        .then(|| serde_json::from_str(json).ok())?
 }
 
 /// FNV-1a, 64 bits: against torn files, not against malice.
@@ -248,11 +294,23 @@ mod tests {
     fn of_two_writers_that_expect_one_revision_a_single_one_succeeds() {
         let directory = tempfile::tempdir().expect("a directory");
         let files = AssignmentFiles::open(directory.path()).expect("opened");
-        assert_eq!(files.write(None, &record(1)).expect("written"), Written::At(Revision(1)));
-        assert_eq!(files.write(None, &record(2)).expect("refused"), Written::Conflict);
-        assert_eq!(files.write(Some(Revision(1)), &record(3)).expect("written"), Written::At(Revision(2)));
+        assert_eq!(
+            files.write(None, &record(1)).expect("written"),
+            Written::At(Revision(1))
+        );
+        assert_eq!(
+            files.write(None, &record(2)).expect("refused"),
+            Written::Conflict
+        );
+        assert_eq!(
+            files.write(Some(Revision(1)), &record(3)).expect("written"),
+            Written::At(Revision(2))
+        );
         let observed = files.read().expect("read");
-        assert_eq!((observed.revision, &*observed.record), (Some(Revision(2)), &record(3)));
+        assert_eq!(
+            (observed.revision, &*observed.record),
+            (Some(Revision(2)), &record(3))
+        );
     }
 
     #[test]
@@ -264,7 +322,13 @@ mod tests {
         let text = fs::read_to_string(files.file(2)).expect("read");
         fs::write(files.file(2), &text[..text.len() / 2]).expect("torn");
         let observed = files.read().expect("read");
-        assert_eq!((observed.revision, &*observed.record), (Some(Revision(2)), &record(1)));
-        assert_eq!(files.write(Some(Revision(2)), &record(3)).expect("written"), Written::At(Revision(3)));
+        assert_eq!(
+            (observed.revision, &*observed.record),
+            (Some(Revision(2)), &record(1))
+        );
+        assert_eq!(
+            files.write(Some(Revision(2)), &record(3)).expect("written"),
+            Written::At(Revision(3))
+        );
     }
 }

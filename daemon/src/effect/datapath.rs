@@ -219,7 +219,10 @@ impl Datapath {
         if nodes.values().any(|(_, reach)| *reach == Reach::Snat) {
             self.uplinks.back(&mut self.loaded);
         }
-        let sources = links.iter().filter(|link| attached.contains(&link.index)).flat_map(|link| &link.addresses);
+        let sources = links
+            .iter()
+            .filter(|link| attached.contains(&link.index))
+            .flat_map(|link| &link.addresses);
         let sources = sources.map(|held| Address::from(held.address)).collect();
         if let Err(error) = self.frontends.set_own_addresses(&sources) {
             warn!(%error, "answers to translated flows may be missed");

@@ -4,10 +4,10 @@
 //! Fed by this node's interfaces, the plan's wishes and the lease table; feeds the lease effect and two `watch`es. One
 //! task. When cancelled it stops feeding; the lease effect has its own way to end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use landfall_core::election::{DesiredVips, LeaseName};
 use landfall_core::model::{Link, NodeName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -44,10 +44,21 @@ pub struct MembershipTask {
 
 impl MembershipTask {
     /// The task, with what it feeds: peers' interfaces, and whether this node allocates.
-    pub fn new(node: NodeName, handle: LeaseHandle) -> (Self, watch::Receiver<Peers>, watch::Receiver<bool>) {
+    pub fn new(
+        node: NodeName,
+        handle: LeaseHandle,
+    ) -> (Self, watch::Receiver<Peers>, watch::Receiver<bool>) {
         let (peers, peers_seen) = watch::channel(None);
         let (allocating, allocating_seen) = watch::channel(false);
-        let task = Self { node, handle, peers, allocating, published: None, told: None, unread: BTreeMap::new() };
+        let task = Self {
+            node,
+            handle,
+            peers,
+            allocating,
+            published: None,
+            told: None,
+            unread: BTreeMap::new(),
+        };
         (task, peers_seen, allocating_seen)
     }
 
@@ -106,7 +117,11 @@ impl MembershipTask {
             return;
         }
         let mut peers = BTreeMap::new();
-        for (node, payload) in leases.payloads.iter().filter(|(node, _)| **node != self.node) {
+        for (node, payload) in leases
+            .payloads
+            .iter()
+            .filter(|(node, _)| **node != self.node)
+        {
             if payload.is_empty() {
                 continue;
             }
@@ -115,7 +130,12 @@ impl MembershipTask {
                     peers.insert(node.clone(), links);
                 }
                 Err(error) => {
-                    if self.unread.insert(node.clone(), Arc::clone(payload)).as_ref() != Some(payload) {
+                    if self
+                        .unread
+                        .insert(node.clone(), Arc::clone(payload))
+                        .as_ref()
+                        != Some(payload)
+                    {
                         warn!(%node, %error, "a node's word on itself cannot be read; it is not forwarded to");
                     }
                 }

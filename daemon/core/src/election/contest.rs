@@ -491,20 +491,22 @@ impl<G: Ground> Election<G> {
             claim.held
                 && term.is_some_and(|term| claim::is_held_by(self.table.service(name), me, term))
         });
-        let offers = held.filter(|(name, _)| name.carries_addresses()).filter_map(|(name, _)| {
-            let candidates = pass.desired.get(name)?.iter();
-            let below = candidates.filter(|node| {
-                *node != me
-                    && self.live.contains(*node)
-                    && pass.shares.count(node) < pass.shares.cap()
+        let offers = held
+            .filter(|(name, _)| name.carries_addresses())
+            .filter_map(|(name, _)| {
+                let candidates = pass.desired.get(name)?.iter();
+                let below = candidates.filter(|node| {
+                    *node != me
+                        && self.live.contains(*node)
+                        && pass.shares.count(node) < pass.shares.cap()
+                });
+                let poorest = below.min_by_key(|node| pass.shares.count(node))?;
+                Some((
+                    pass.shares.count(poorest),
+                    std::cmp::Reverse(super::rendezvous::weight(name.as_str(), poorest)),
+                    name.clone(),
+                ))
             });
-            let poorest = below.min_by_key(|node| pass.shares.count(node))?;
-            Some((
-                pass.shares.count(poorest),
-                std::cmp::Reverse(super::rendezvous::weight(name.as_str(), poorest)),
-                name.clone(),
-            ))
-        });
         let Some((_, _, name)) = offers.min() else {
             return;
         };

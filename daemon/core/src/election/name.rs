@@ -55,7 +55,8 @@ impl LeaseName {
     /// The name `text` read back from a store, or nothing where it is not one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let ours = text.starts_with(NODE_PREFIX) || text.starts_with(SERVICE_PREFIX) || text == ALLOCATOR;
+        let ours =
+            text.starts_with(NODE_PREFIX) || text.starts_with(SERVICE_PREFIX) || text == ALLOCATOR;
         let fits = text.len() <= NAME_MAX && text.split('.').all(is_label);
         (ours && fits).then(|| Self(text.into()))
     }

@@ -252,7 +252,11 @@ impl Tenure {
         self.failures = 0;
         self.renewed_at = now;
         self.stranger = None;
-        self.next_at = if std::mem::take(&mut self.hurried) { now } else { began + settings.lease_renew_deadline };
+        self.next_at = if std::mem::take(&mut self.hurried) {
+            now
+        } else {
+            began + settings.lease_renew_deadline
+        };
         if lease.fenced_by.is_some() {
             return;
         }

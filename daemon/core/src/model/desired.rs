@@ -6,7 +6,8 @@ use std::sync::Arc;
 use landfall_ipam::Pool;
 
 use super::{
-    EndpointSlice, L2AnnouncementPolicy, Link, Namespace, Node, NodeName, ObjectName, Pod, PodName, Service, ServiceName,
+    EndpointSlice, L2AnnouncementPolicy, Link, Namespace, Node, NodeName, ObjectName, Pod, PodName,
+    Service, ServiceName,
 };
 
 /// Everything the sources said, folded. Owned by the reconciler alone.

@@ -20,7 +20,8 @@ pub struct Node {
 impl Node {
     /// Whether label `node.kubernetes.io/exclude-from-external-load-balancers` keeps it from announcing.
     pub fn excluded_from_load_balancers(&self) -> bool {
-        self.labels.contains_key("node.kubernetes.io/exclude-from-external-load-balancers")
+        self.labels
+            .contains_key("node.kubernetes.io/exclude-from-external-load-balancers")
     }
 }
 

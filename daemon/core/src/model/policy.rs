@@ -27,6 +27,10 @@ impl PartialEq for L2AnnouncementPolicy {
             && self.external_ips == other.external_ips
             && self.load_balancer_ips == other.load_balancer_ips
             && self.interfaces.len() == other.interfaces.len()
-            && self.interfaces.iter().zip(&other.interfaces).all(|(a, b)| a.as_str() == b.as_str())
+            && self
+                .interfaces
+                .iter()
+                .zip(&other.interfaces)
+                .all(|(a, b)| a.as_str() == b.as_str())
     }
 }

@@ -77,7 +77,11 @@ pub enum IpFamily {
 impl IpFamily {
     /// The family of `address`.
     pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 }
 

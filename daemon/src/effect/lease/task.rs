@@ -257,8 +257,14 @@ impl<S: LeaseStore> Work<S> {
             state.ready = self.synced && self.planned;
             state.membership = self.election.membership();
             state.live.clone_from(self.election.live());
-            let nodes = self.election.table().nodes().filter_map(|(_, seen)| seen.record.as_ref());
-            state.payloads = nodes.map(|lease| (lease.node.clone(), Arc::clone(&lease.payload))).collect();
+            let nodes = self
+                .election
+                .table()
+                .nodes()
+                .filter_map(|(_, seen)| seen.record.as_ref());
+            state.payloads = nodes
+                .map(|lease| (lease.node.clone(), Arc::clone(&lease.payload)))
+                .collect();
             publish.send_if_modified(|published| {
                 let changed = *published != state;
                 if changed {
