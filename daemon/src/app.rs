@@ -66,7 +66,10 @@ pub fn main(loaded: Loaded) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(run(Arc::new(settings)))
+    let ended = runtime.block_on(run(Arc::new(settings)));
+    // A thread that hangs in the kernel must not keep the process.
+    runtime.shutdown_timeout(PATIENCE);
+    ended
 }
 
 async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use landfall_core::election::{DesiredVips, LeaseName};
-use landfall_core::model::{Link, LinkIndex, NodeName, Observation, ObservedAssignments};
+use landfall_core::model::{Link, LinkIndex, Observation, ObservedAssignments};
 use landfall_core::plan::addresses::{AddressPlan, Proposal};
 use landfall_core::plan::announcement::Announcements;
 use landfall_core::plan::service_table::ServiceTable;
@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::effect::liveness::DeadNodes;
+use crate::effect::membership::Peers;
 use crate::source::Batch;
 
 /// Batches folded before a plan is made regardless, so that an endless burst does not starve the effects.
@@ -34,9 +36,6 @@ const BURST: usize = 64;
 
 /// Addresses of each lease, with the interfaces this node announces them on.
 pub type VipInterfaces = BTreeMap<LeaseName, BTreeMap<IpAddr, BTreeSet<LinkIndex>>>;
-
-/// Other nodes' interfaces by name; nothing before the lease store was read.
-pub type Peers = Option<Arc<BTreeMap<NodeName, Vec<Link>>>>;
 
 /// What the reconciler is told.
 #[derive(Debug)]
@@ -46,7 +45,7 @@ pub struct Inputs {
     /// Reachable nodes with their interfaces.
     pub peers: watch::Receiver<Peers>,
     /// Nodes whose kernel programs are out of reach.
-    pub dead: watch::Receiver<Arc<BTreeSet<NodeName>>>,
+    pub dead: watch::Receiver<DeadNodes>,
     /// The record of assignments; nothing before the lease store was read.
     pub assignments: watch::Receiver<Option<ObservedAssignments>>,
     /// Whether this node holds the allocator's lease.

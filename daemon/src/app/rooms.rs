@@ -4,7 +4,6 @@
 //! (election, data path, socket task, liveness, the record of assignments) are stopped by the token of their stage and
 //! waited for.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +30,7 @@ use crate::effect::datapath::{self, Attach, Datapath, DatapathReport, Flows, Mod
 use crate::effect::lease::{FileLeases, LeaseHandle, LeaseTask};
 use crate::effect::{liveness, membership};
 use crate::reconciler::{self, Published, Reconciler};
-use crate::source::{ClassPolicy, links, manifest};
+use crate::source::{Batch, ClassPolicy, links, manifest};
 
 use super::stage::Stage;
 
@@ -50,12 +49,13 @@ pub(super) struct Rooms {
     pub(super) socket_answers: watch::Receiver<AnswerCounts>,
     pub(super) counters: Arc<Counters>,
     pub(super) flows: Arc<Flows>,
-    pub(super) dead: watch::Receiver<Arc<BTreeSet<NodeName>>>,
     sources: Stage,
     effects: Stage,
     lease_task: LeaseTask,
     responder: ResponderTask,
     threads: Vec<JoinHandle<()>>,
+    /// Keeps the reconciler's queue open while sources are gone and effects still want its plan.
+    batches: mpsc::Sender<Batch>,
 }
 
 impl Rooms {
@@ -165,7 +165,7 @@ impl Rooms {
         let inputs = reconciler::Inputs {
             batches: waiting,
             peers,
-            dead: dead.clone(),
+            dead,
             assignments,
             allocating,
         };
@@ -184,7 +184,7 @@ impl Rooms {
         };
         sources.spawn(
             "manifests",
-            manifest::run(manifests, batches, sources.token()),
+            manifest::run(manifests, batches.clone(), sources.token()),
         );
 
         Ok(Self {
@@ -196,12 +196,12 @@ impl Rooms {
             socket_answers: responder.answers(),
             counters: Arc::new(counters),
             flows,
-            dead,
             sources,
             effects,
             lease_task,
             responder,
             threads,
+            batches,
         })
     }
 
@@ -224,7 +224,7 @@ impl Rooms {
         }
         self.effects.stop(patience).await;
         self.sources.stop(patience).await;
-        drop((self.leases, self.published));
+        drop((self.leases, self.published, self.batches));
         let joined = tokio::task::spawn_blocking(move || {
             for thread in self.threads {
                 if thread.join().is_err() {

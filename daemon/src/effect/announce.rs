@@ -30,6 +30,7 @@ use tracing::{error, info, warn};
 
 use super::datapath::{DatapathReport, UplinkReport};
 use super::lease::{LeaseHandle, LeaseState};
+use super::membership::Peers;
 
 pub use deadline::KernelDeadline;
 pub use report::{AnnounceReport, AnnouncedVip, VipState};
@@ -62,7 +63,7 @@ pub struct Inputs {
     /// This node's interfaces.
     pub links: watch::Receiver<Arc<Vec<Link>>>,
     /// Other nodes' interfaces.
-    pub peers: watch::Receiver<Option<Arc<BTreeMap<NodeName, Vec<Link>>>>>,
+    pub peers: watch::Receiver<Peers>,
     /// What the data path could attach.
     pub datapath: watch::Receiver<DatapathReport>,
     /// What the socket task saw.

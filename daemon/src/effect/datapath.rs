@@ -27,6 +27,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::membership;
+
 pub use collection::{FlowReport, Flows};
 pub use uplinks::{Attach, Mode, UplinkReport, hook_named};
 
@@ -56,7 +58,7 @@ pub struct Inputs {
     /// This node's interfaces.
     pub links: watch::Receiver<Arc<Vec<Link>>>,
     /// Other nodes' interfaces, as they publish them; nothing before the lease store was read.
-    pub peers: watch::Receiver<Option<Arc<BTreeMap<NodeName, Vec<Link>>>>>,
+    pub peers: watch::Receiver<membership::Peers>,
 }
 
 /// What the effect tells.

@@ -20,13 +20,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::membership::Peers;
+
 /// Time between two probes to a peer.
 pub const PERIOD: Duration = Duration::from_millis(100);
 /// Silence after which a node counts as dead.
 pub const SILENT: Duration = Duration::from_millis(1_000);
 
-/// Other nodes' interfaces by name, as the lease store tells them.
-pub type PeerLinks = Option<Arc<BTreeMap<NodeName, Vec<Link>>>>;
+/// Nodes whose kernel program is silent.
+pub type DeadNodes = Arc<BTreeSet<NodeName>>;
 
 /// What the thread is told.
 pub struct Inputs {
@@ -35,7 +37,7 @@ pub struct Inputs {
     /// This node's interfaces.
     pub links: watch::Receiver<Arc<Vec<Link>>>,
     /// Other nodes' interfaces.
-    pub peers: watch::Receiver<PeerLinks>,
+    pub peers: watch::Receiver<Peers>,
 }
 
 /// One road to a peer.
@@ -53,10 +55,7 @@ struct Road {
 pub fn spawn(
     inputs: Inputs,
     cancel: CancellationToken,
-) -> io::Result<(
-    thread::JoinHandle<()>,
-    watch::Receiver<Arc<BTreeSet<NodeName>>>,
-)> {
+) -> io::Result<(thread::JoinHandle<()>, watch::Receiver<DeadNodes>)> {
     let socket = open()?;
     let (publish, dead) = watch::channel(Arc::default());
     let thread = thread::Builder::new()
@@ -85,7 +84,7 @@ struct Heard {
 struct Liveness {
     socket: OwnedFd,
     inputs: Inputs,
-    publish: watch::Sender<Arc<BTreeSet<NodeName>>>,
+    publish: watch::Sender<DeadNodes>,
     heard: HashMap<NodeName, Heard>,
     nonce: u64,
 }
