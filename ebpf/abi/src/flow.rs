@@ -71,6 +71,24 @@ pub struct ReplyKey {
     pub zero: [u8; 3],
 }
 
+impl ReplyKey {
+    /// The key of an endpoint's answers. Written in words of eight octets, as [`FlowKey::new`] is.
+    #[inline(always)]
+    pub const fn new(
+        backend: Address,
+        source: Address,
+        backend_port: PortNumber,
+        source_port: PortNumber,
+        protocol: u8,
+    ) -> Self {
+        let ([a, b], [c, d]) = (backend.halves(), source.halves());
+        let ([e, f], [g, h]) = (backend_port.0.to_ne_bytes(), source_port.0.to_ne_bytes());
+        let last = u64::from_ne_bytes([e, f, g, h, protocol, 0, 0, 0]);
+        // SAFETY: words of any value are a key.
+        unsafe { core::mem::transmute([a, b, c, d, last]) }
+    }
+}
+
 /// Whom an answer is really from, and to.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

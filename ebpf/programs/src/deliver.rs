@@ -182,14 +182,13 @@ pub fn admitted(frontend: &Frontend, client: &Address) -> bool {
 #[inline(never)]
 pub fn record(arriving: &mut Arriving, flags: u32) -> bool {
     let key = arriving.packet.key;
-    arriving.reply_key = ReplyKey {
-        backend: arriving.new.destination,
-        source: arriving.new.source,
-        backend_port: arriving.new.destination_port,
-        source_port: arriving.new.source_port,
-        protocol: key.protocol,
-        zero: [0; 3],
-    };
+    arriving.reply_key = ReplyKey::new(
+        arriving.new.destination,
+        arriving.new.source,
+        arriving.new.destination_port,
+        arriving.new.source_port,
+        key.protocol,
+    );
     arriving.reply = Reply {
         frontend: key.frontend,
         client: key.client,

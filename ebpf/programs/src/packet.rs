@@ -158,14 +158,15 @@ impl Packet {
     /// The flow it belongs to if it comes from an endpoint.
     #[inline(always)]
     pub fn reply_key(&self) -> ReplyKey {
-        ReplyKey {
-            backend: self.key.client,
-            source: self.key.frontend,
-            backend_port: self.key.client_port,
-            source_port: self.key.frontend_port,
-            protocol: self.key.protocol,
-            zero: [0; 3],
-        }
+        let FlowKey {
+            client,
+            frontend,
+            client_port,
+            frontend_port,
+            protocol,
+            ..
+        } = self.key;
+        ReplyKey::new(client, frontend, client_port, frontend_port, protocol)
     }
 }
 
