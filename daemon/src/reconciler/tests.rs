@@ -4,7 +4,7 @@ use std::time::Duration;
 use landfall_core::election::{LeaseName, Revision};
 use landfall_core::model::{
     AssignmentRecord, Change, IpFamily, IpFamilyPolicy, L2AnnouncementPolicy, LinkAddress,
-    LinkKind, MacAddress, ObjectName, Port, Protocol, Service, ServiceName, ServicePort,
+    LinkKind, MacAddress, NodeName, ObjectName, Port, Protocol, Service, ServiceName, ServicePort,
     ServiceType, SourceId, TargetPort, TrafficPolicy,
 };
 use landfall_core::plan::endpoints::EndpointRule;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Agent {
     batches: mpsc::Sender<Batch>,
     peers: watch::Sender<Peers>,
-    _dead: watch::Sender<Arc<BTreeSet<NodeName>>>,
+    _dead: watch::Sender<DeadNodes>,
     assignments: watch::Sender<Option<ObservedAssignments>>,
     allocating: watch::Sender<bool>,
     published: Published,

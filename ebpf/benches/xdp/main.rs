@@ -7,7 +7,8 @@
 #[expect(
     dead_code,
     unreachable_pub,
-    reason = "shared with the lab, which measures times as well"
+    unused_imports,
+    reason = "shared with the lab, which measures times as well and runs its unit tests"
 )]
 mod figures;
 mod harness;

@@ -2,7 +2,6 @@
 #![expect(
     unreachable_pub,
     dead_code,
-    missing_docs,
     reason = "shared by several test binaries, none of which uses all of it"
 )]
 
