@@ -113,9 +113,14 @@ fn write_wrappers(lab: &Lab, bin: &Path) -> Result<()> {
         let path = bin.join(node.name());
         let settings = node.paths().settings.display();
         let text = format!(
-            "#!/bin/sh\nexec nsenter --net=/run/netns/{} {} \"$@\" --config {settings}\n",
-            node.name(),
-            landfall.display()
+            "#!/bin/sh\n\
+             agent=$(head -n 1 {group}/agent/cgroup.procs 2>/dev/null)\n\
+             # The agent's file systems are the node's own: its pins are seen only from there.\n\
+             exec nsenter ${{agent:+--target \"$agent\" --mount}} --net=/run/netns/{name} \\\n  \
+             {landfall} \"$@\" --config {settings}\n",
+            group = node.host().cgroup().path().display(),
+            name = node.name(),
+            landfall = landfall.display()
         );
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
