@@ -49,6 +49,7 @@ demo: tools-build binary ## play the story: three nodes, three services, one die
 bench: tools-build binary ## the benchmarks, as ratios; figures go to target/figures.json
 	@$(STEP) build-lab bash -c "$(STATIC) -p landfall-tests --bin landfall-lab"
 	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab bench
+	@$(STEP) bench-kernel cargo bench --locked -p landfall-ebpf --bench xdp
 
 .PHONY: deb
 deb: tools binary ## a Debian package, target/packages/*.deb
