@@ -304,8 +304,8 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn conclude(self, verdict: Verdict) -> Action {
         match verdict {
-            Verdict::Pass => TC_ACT_OK as i32,
-            Verdict::Drop => TC_ACT_SHOT as i32,
+            Verdict::Pass => TC_ACT_OK,
+            Verdict::Drop => TC_ACT_SHOT,
             // The stack reads the EtherType before this hook; only another receive makes it look again.
             // SAFETY: plain helper call.
             Verdict::PassRetyped => unsafe { bpf_redirect(self.ifindex(), BPF_F_INGRESS) as i32 },

@@ -12,6 +12,10 @@
     missing_docs,
     reason = "the attribute macros drop the doc comments of what they expand"
 )]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a key given by value is copied on the program's stack"
+)]
 
 mod arp;
 mod count;
