@@ -10,8 +10,8 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{MapData, MapError};
 use landfall_ebpf_abi::service::{
     Backend, FRONTEND_ADDRESS, FRONTEND_AFFINITY, FRONTEND_EXTERNAL, FRONTEND_PREVIOUS,
-    FRONTEND_SOURCE_RANGES, Frontend, FrontendKey, ROW_SLOTS, SLOT_DRAINED,
-    SOURCE_RANGE_FRONTEND_BITS, SlotRow, SlotTable, SourceRange,
+    FRONTEND_SOURCE_RANGES, Frontend, FrontendKey, SLOT_DRAINED, SOURCE_RANGE_FRONTEND_BITS,
+    SlotTable, SourceRange,
 };
 use landfall_ebpf_abi::{Address, PortNumber, map};
 
@@ -19,6 +19,7 @@ use crate::filter::Filter;
 use crate::loader::{Array, Hash, Loaded};
 use crate::maglev;
 use crate::range::Ranges;
+use crate::tables::{SlotTables, TableError};
 
 /// An endpoint of this node, or of another that is reached by SNAT or by a local client.
 pub type Endpoint = (Address, PortNumber);
@@ -69,14 +70,9 @@ pub enum FrontendError {
         /// Size of the array.
         size: u32,
     },
-    /// No room for its lookup tables.
-    #[error("no room for {wanted} more lookup table rows in {size}; raise datapath.max_rows")]
-    Rows {
-        /// Rows wanted.
-        wanted: u32,
-        /// Size of the array.
-        size: u32,
-    },
+    /// Its lookup tables were not written.
+    #[error(transparent)]
+    Tables(#[from] TableError),
     /// More endpoints than an entry can count.
     #[error("a frontend has {0} endpoints; the data path counts to 65535")]
     TooManyEndpoints(usize),
@@ -95,14 +91,13 @@ struct Held {
 pub struct Frontends {
     map: Hash<FrontendKey, Frontend>,
     filter: Filter,
-    slots: Array<SlotRow>,
+    tables: SlotTables,
     backends: Array<Backend>,
     backend_filter: Filter,
     source_ranges: LpmTrie<MapData, SourceRange, u32>,
     held: BTreeMap<FrontendKey, Held>,
     addresses: HashMap<Address, u32>,
     own: BTreeSet<Address>,
-    rows: Ranges,
     places: Ranges,
     next_id: u32,
     max_frontends: u32,
@@ -117,7 +112,7 @@ impl Frontends {
     pub fn take(loaded: &mut Loaded) -> Result<Self, MapError> {
         let options = loaded.options().clone();
         let map: Hash<FrontendKey, Frontend> = loaded.take(map::FRONTENDS);
-        let mut rows = Ranges::new(options.max_rows);
+        let mut tables = SlotTables::new(loaded.take(map::SLOTS), options.max_rows);
         let mut places = Ranges::new(options.max_backends);
         let mut held = BTreeMap::new();
         let mut next_id = 1;
@@ -127,7 +122,7 @@ impl Frontends {
                 continue;
             }
             for table in [entry.nodes, entry.previous_nodes, entry.local] {
-                rows.claim(table.row, rows_of(table.slots));
+                tables.adopt(table)?;
             }
             places.claim(entry.backend_base, u32::from(entry.backend_count));
             next_id = next_id.max(entry.id.saturating_add(1));
@@ -136,14 +131,13 @@ impl Frontends {
         Ok(Self {
             map,
             filter: Filter::new(loaded.take(map::FRONTEND_FILTER)),
-            slots: loaded.take(map::SLOTS),
+            tables,
             backends: loaded.take(map::BACKENDS),
             backend_filter: Filter::new(loaded.take(map::BACKEND_FILTER)),
             source_ranges: loaded.take(map::SOURCE_RANGES),
             held,
             addresses: HashMap::new(),
             own: BTreeSet::new(),
-            rows,
             places,
             next_id,
             max_frontends: options.max_frontends,
@@ -160,7 +154,7 @@ impl Frontends {
 
     /// Endpoints and lookup table rows in use, each of all.
     pub fn ranges_fill(&self) -> [(u32, u32); 2] {
-        [self.places.fill(), self.rows.fill()]
+        [self.places.fill(), self.tables.fill()]
     }
 
     /// Brings one frontend about. Nothing is written where nothing changed.
@@ -187,11 +181,11 @@ impl Frontends {
         let before = self.held.get(&key).map(|held| held.entry);
         let entry = self.write_parts(spec, before, now)?;
         if let Err(error) = self.map.insert(key, entry, 0) {
-            self.give_back(&entry, before.as_ref(), now);
+            self.give_back(&entry, now);
             return Err(error.into());
         }
         if let Some(before) = before {
-            self.give_back(&before, Some(&entry), now);
+            self.give_back(&before, now);
         }
         let old = self
             .held
@@ -216,7 +210,7 @@ impl Frontends {
             return Ok(());
         };
         self.map.remove(key)?;
-        self.give_back(&held.entry, None, now);
+        self.give_back(&held.entry, now);
         let Some(spec) = held.spec else { return Ok(()) };
         for range in &spec.source_ranges {
             self.source_ranges.remove(&trie_key(held.entry.id, range))?;
@@ -285,22 +279,10 @@ impl Frontends {
         let ordered = ordered_backends(spec);
         let backend_count = u16::try_from(ordered.len())
             .map_err(|_| FrontendError::TooManyEndpoints(ordered.len()))?;
-        let local = local_table(spec);
-        let nodes = node_table(spec);
-        let size = self.rows.fill().1;
-        let wanted = rows_of(local.len() as u32) + rows_of(nodes.len() as u32);
-        let local = self
-            .write_table(&local, now)
-            .ok_or(FrontendError::Rows { wanted, size })??;
-        let Some(nodes_table) = self.node_slots(&nodes, before, now) else {
-            self.rows.give(local.row, rows_of(local.slots), now);
-            return Err(FrontendError::Rows { wanted, size });
-        };
-        let nodes = nodes_table?;
+        let [nodes, previous_nodes, local] = self.take_tables(spec, before, now)?;
         let Some(base) = self.places.take(ordered.len() as u32, now) else {
-            self.rows.give(local.row, rows_of(local.slots), now);
-            if before.is_none_or(|before| before.nodes != nodes) {
-                self.rows.give(nodes.row, rows_of(nodes.slots), now);
+            for table in [nodes, previous_nodes, local] {
+                self.tables.release(table, now);
             }
             return Err(FrontendError::Backends {
                 wanted: ordered.len(),
@@ -324,7 +306,6 @@ impl Frontends {
         ] {
             flags |= if set { flag } else { 0 };
         }
-        let previous_nodes = self.previous(spec, before, nodes)?;
         if previous_nodes.slots > 0 {
             flags |= FRONTEND_PREVIOUS;
         }
@@ -353,33 +334,42 @@ impl Frontends {
         })
     }
 
-    /// The node table: the one in force where it holds the same, else a new one.
-    fn node_slots(
+    /// The node table, the one before it, and the local table, each with a reference counted.
+    fn take_tables(
         &mut self,
-        slots: &[u16],
+        spec: &Spec,
         before: Option<Frontend>,
         now: Instant,
-    ) -> Option<Result<SlotTable, MapError>> {
-        if let Some(before) = before
-            && before.nodes.slots == slots.len() as u32
-            && self
-                .read_table(before.nodes)
-                .is_ok_and(|held| held == slots)
-        {
-            return Some(Ok(before.nodes));
+    ) -> Result<[SlotTable; 3], FrontendError> {
+        let nodes = self.tables.take(&node_table(spec), now)?;
+        let rest = self.previous(spec, before, nodes).and_then(|previous| {
+            let previous = self.tables.take(&previous, now)?;
+            match self.tables.take(&local_table(spec), now) {
+                Ok(local) => Ok([previous, local]),
+                Err(error) => {
+                    self.tables.release(previous, now);
+                    Err(error.into())
+                }
+            }
+        });
+        match rest {
+            Ok([previous, local]) => Ok([nodes, previous, local]),
+            Err(error) => {
+                self.tables.release(nodes, now);
+                Err(error)
+            }
         }
-        self.write_table(slots, now)
     }
 
     /// The table that flows of before may still follow: the last different one, its slots of nodes without endpoints marked.
     fn previous(
-        &mut self,
+        &self,
         spec: &Spec,
         before: Option<Frontend>,
         nodes: SlotTable,
-    ) -> Result<SlotTable, MapError> {
+    ) -> Result<Vec<u16>, FrontendError> {
         let Some(before) = before else {
-            return Ok(SlotTable::default());
+            return Ok(Vec::new());
         };
         let table = if before.nodes == nodes {
             before.previous_nodes
@@ -391,71 +381,25 @@ impl Frontends {
                 .iter()
                 .any(|node| node.index == index && !node.endpoints.is_empty())
         };
-        for row in 0..rows_of(table.slots) {
-            let mut held = self.slots.get(&(table.row + row), 0)?;
-            let mut changed = false;
-            for slot in &mut held.slots {
-                let index = *slot & !SLOT_DRAINED;
-                let marked = if serving(index) {
-                    index
-                } else {
-                    index | SLOT_DRAINED
-                };
-                changed |= marked != *slot;
-                *slot = marked;
-            }
-            // Readers of a table that is still in force mask the mark out.
-            if changed {
-                self.slots.set(table.row + row, held, 0)?;
-            }
+        let mut slots = self.tables.read(table)?;
+        for slot in &mut slots {
+            let index = *slot & !SLOT_DRAINED;
+            *slot = if serving(index) {
+                index
+            } else {
+                index | SLOT_DRAINED
+            };
         }
-        Ok(table)
-    }
-
-    fn read_table(&self, table: SlotTable) -> Result<Vec<u16>, MapError> {
-        let mut slots = Vec::with_capacity(table.slots as usize);
-        for row in 0..rows_of(table.slots) {
-            slots.extend_from_slice(&self.slots.get(&(table.row + row), 0)?.slots);
-        }
-        slots.truncate(table.slots as usize);
         Ok(slots)
     }
 
-    fn write_table(&mut self, slots: &[u16], now: Instant) -> Option<Result<SlotTable, MapError>> {
-        let row = self.rows.take(rows_of(slots.len() as u32), now)?;
-        for (offset, chunk) in slots.chunks(ROW_SLOTS).enumerate() {
-            let mut value = SlotRow {
-                slots: [0; ROW_SLOTS],
-            };
-            value.slots[..chunk.len()].copy_from_slice(chunk);
-            if let Err(error) = self.slots.set(row + offset as u32, value, 0) {
-                return Some(Err(error));
-            }
-        }
-        Some(Ok(SlotTable {
-            row,
-            slots: slots.len() as u32,
-        }))
-    }
-
-    /// Gives back the ranges of `entry` that `kept` does not use.
-    fn give_back(&mut self, entry: &Frontend, kept: Option<&Frontend>, now: Instant) {
-        let keeps = |table: &SlotTable| {
-            kept.is_some_and(|kept| [kept.nodes, kept.previous_nodes, kept.local].contains(table))
-        };
-        let mut given: Vec<SlotTable> = Vec::new();
+    /// Gives back what `entry` holds and nothing else does.
+    fn give_back(&mut self, entry: &Frontend, now: Instant) {
         for table in [entry.nodes, entry.previous_nodes, entry.local] {
-            if table.slots > 0 && !keeps(&table) && !given.contains(&table) {
-                self.rows.give(table.row, rows_of(table.slots), now);
-                given.push(table);
-            }
+            self.tables.release(table, now);
         }
-        if kept
-            .is_none_or(|kept| kept.backend_base != entry.backend_base || kept.backend_count == 0)
-        {
-            self.places
-                .give(entry.backend_base, u32::from(entry.backend_count), now);
-        }
+        self.places
+            .give(entry.backend_base, u32::from(entry.backend_count), now);
     }
 
     fn count_addresses(
@@ -511,10 +455,6 @@ impl Frontends {
         }
         Ok(())
     }
-}
-
-const fn rows_of(slots: u32) -> u32 {
-    slots.div_ceil(ROW_SLOTS as u32)
 }
 
 fn trie_key(frontend: u32, range: &(Address, u8)) -> Key<SourceRange> {

@@ -5,6 +5,7 @@
 //!
 //! - [`loader`]: opens the pinned maps or makes them, loads the programs;
 //! - [`attach`]: uplinks (XDP, tcx, clsact) and the node's cgroup, by pinned links that outlive the daemon;
+//! - [`clsact`]: the same where tc has no links;
 //! - [`frontends`]: the service table, with [`maglev`] lookup tables in ranges given out by [`range`];
 //! - [`peers`]: nodes and this node's interfaces;
 //! - [`announce`]: announced addresses and the deadline;
@@ -14,6 +15,7 @@ pub mod announce;
 pub mod attach;
 pub mod batch;
 pub mod clock;
+pub mod clsact;
 pub mod conntrack;
 pub mod counters;
 mod filter;
@@ -24,5 +26,6 @@ pub mod peers;
 pub mod pin;
 pub mod range;
 pub mod run;
+pub mod tables;
 
 pub use landfall_ebpf_abi as abi;
