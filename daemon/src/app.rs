@@ -1,6 +1,6 @@
 //! The agent: what runs, in which order it starts, and in which it stops.
 //!
-//! Start: settings, log, then from the kernel up to the person who looks ([`rooms`]):
+//! Start: settings, log, then from the kernel up to the person who looks (`rooms`):
 //!
 //! 1. the data path is loaded on its pinned maps, and goes on with what an earlier agent left in it;
 //! 2. the lease store and the election's thread;

@@ -7,7 +7,7 @@
 //! * [`server`] is what runs in a pod.
 //! * [`scenario`] is what a running Landfall must hold, for the tests and the demonstration.
 //! * [`figures`] keeps what was measured in `target/figures.json`.
-//! * [`bench`] compares the way through a virtual address with the direct one.
+//! * [`mod@bench`] compares the way through a virtual address with the direct one.
 //! * [`story`] is the narrated demonstration.
 //!
 //! A lab needs root, `ip`, `bridge`, `ethtool` and `nft`, and says so when one is missing. It

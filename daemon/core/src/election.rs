@@ -11,12 +11,12 @@
 //! from a renewal of its node lease, counted from that write's start ([`ground`]). A service lease goes
 //! from one node to another in two ways only:
 //!
-//! 1. **The holder gives it**, after its kernel has confirmed to answer no more ([`claim`]).
+//! 1. **The holder gives it**, after its kernel has confirmed to answer no more (`claim`).
 //! 2. **The holder's term is over**: a peer watched the holder's node lease stand still for the whole
 //!    duration, by its own clock, and then fenced it by compare-and-swap on the very revision it had
 //!    watched. The holder's last deadline followed from that revision's write, so it has passed; and no
 //!    later renewal can succeed. Or the holder itself began a new term, which it writes only once it is
-//!    silent ([`tenure`]).
+//!    silent (`tenure`).
 //!
 //! Everything else (hash, cap, who looks first, stale views) decides only how fast and how evenly.
 //! Deleting leases by hand while their holders live is survived as well, as long as no agent that never

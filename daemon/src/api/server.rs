@@ -1,6 +1,6 @@
 //! Serves the admin socket.
 //!
-//! One task; it has no channel and reads the [`Snapshot`]. Cancelled, it ends as [`http::serve`] does
+//! One task; it has no channel and reads the [`Snapshot`]. Cancelled, it ends as `http::serve` does
 //! and removes the socket.
 
 use std::io;

@@ -1,7 +1,7 @@
 //! Serves the metrics: `GET /metrics` in Prometheus' text format, on a listener of its own.
 //!
 //! The listener is ours and not the exporter crate's, so that a scrape first refreshes the gauges. One
-//! task; it has no channel and reads the [`Snapshot`]. Cancelled, it ends as [`http::serve`] does. A
+//! task; it has no channel and reads the [`Snapshot`]. Cancelled, it ends as `http::serve` does. A
 //! port that is taken costs the metrics and nothing else.
 
 use std::io;

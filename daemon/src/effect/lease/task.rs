@@ -5,7 +5,7 @@
 //! actions in order: writes go to the store, which never blocks; the deadline goes straight into the
 //! kernel by [`DeadlineSink`].
 //!
-//! Channels: in, one bounded queue ([`QUEUE`]) of store events, planner's words and confirmations; out, a
+//! Channels: in, one bounded queue (`QUEUE`) of store events, planner's words and confirmations; out, a
 //! `watch` of [`LeaseState`]. The announce effect makes its answer table equal to [`LeaseState::held`], then
 //! confirms by [`LeaseHandle::released`] each VIP of [`LeaseState::releasing`], and by
 //! [`LeaseHandle::silenced`] when [`LeaseState::silencing`] is set; until [`LeaseState::ready`] is set it
