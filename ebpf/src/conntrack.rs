@@ -3,7 +3,7 @@
 //! A flow lives while either side was seen within its time-out; a TCP connection that neither side has closed keeps five
 //! days, as netfilter's does, and only when the table is nearly full are handshakes that never ended taken early.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
@@ -189,18 +189,17 @@ impl Conntrack {
     /// # Errors
     /// The kernel's.
     pub fn list(&self) -> io::Result<Vec<TrackedFlow>> {
+        // Replies first: a flow that begins in between is then found without its answer, never an answer without its flow.
+        let mut replies = HashMap::new();
+        batch::for_each(self.replies_data.fd(), |key: &ReplyKey, reply: &Reply| {
+            replies.insert(*key, *reply);
+        })?;
         let mut found = Vec::new();
         batch::for_each(self.flows_data.fd(), |key: &FlowKey, flow: &Flow| {
-            found.push((*key, *flow))
+            let reply = replies.get(&reply_key(key, flow)).copied();
+            found.push(TrackedFlow { key: *key, flow: *flow, reply });
         })?;
-        Ok(found
-            .into_iter()
-            .map(|(key, flow)| TrackedFlow {
-                key,
-                flow,
-                reply: self.replies.get(&reply_key(&key, &flow), 0).ok(),
-            })
-            .collect())
+        Ok(found)
     }
 
     /// Takes away flows whose time is up, and those whose endpoint of this node is not in `live`; nothing is orphaned where

@@ -303,7 +303,7 @@ impl Default for Datapath {
             max_frontends: 65_536,
             max_backends: 262_144,
             max_rows: 65_536,
-            max_connections: 524_288,
+            max_connections: 262_144,
         }
     }
 }

@@ -36,9 +36,9 @@ pub static INTERFACES: Array<Interface> = Array::pinned(INTERFACE_SLOTS, 0);
 #[map]
 pub static SOURCE_RANGES: LpmTrie<SourceRange, u32> = LpmTrie::pinned(65_536, BPF_F_NO_PREALLOC);
 #[map]
-pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::pinned(524_288, 0);
+pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::pinned(262_144, 0);
 #[map]
-pub static REPLIES: HashMap<ReplyKey, Reply> = HashMap::pinned(524_288, 0);
+pub static REPLIES: HashMap<ReplyKey, Reply> = HashMap::pinned(262_144, 0);
 #[map]
 pub static MOVED_FLOWS: HashMap<FlowKey, u32> = HashMap::pinned(65_536, BPF_F_NO_PREALLOC);
 #[map]
