@@ -1,0 +1,197 @@
+//! The simulated lease store: compare-and-swap, news of it, and people who meddle with it.
+
+use std::time::Duration;
+
+use super::{Cluster, Step};
+use crate::election::*;
+
+/// Writers of service leases that a node has, as the file store does; one more writes the node lease.
+pub(super) const SERVICE_WRITERS: usize = 3;
+
+/// What happens to a lease from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Harm {
+    /// It is deleted.
+    Delete,
+    /// It can no longer be read, at the revision it has.
+    Rot,
+    /// Something that is not a lease is written over it.
+    Overwrite,
+}
+
+impl Cluster {
+    /// Hands a write to the node's next writer.
+    pub(super) fn submit(&mut self, node: usize, write: Write) {
+        if self.rng.chance(self.weather.lost_request) {
+            self.answer(node, write.request, Outcome::Failed);
+            return;
+        }
+        let delay = self.rng.millis(0, self.weather.slowest_ms);
+        let sim = &mut self.nodes[node];
+        let writer = match write.name.kind() {
+            LeaseKind::Node => SERVICE_WRITERS,
+            LeaseKind::Service => {
+                sim.next_writer = (sim.next_writer + 1) % SERVICE_WRITERS;
+                sim.next_writer
+            }
+        };
+        let mut at = self.now + delay;
+        if self.weather.write_ms > 0 {
+            at = at.max(sim.writers_free[writer]) + Duration::from_millis(self.weather.write_ms);
+            sim.writers_free[writer] = at;
+        }
+        self.push(at, node, Step::Apply(write));
+    }
+
+    pub(super) fn answer(&mut self, node: usize, request: RequestId, outcome: Outcome) {
+        let delay = self.rng.millis(0, self.weather.slowest_ms);
+        let event = Event::Done { request, outcome };
+        self.push(self.now + delay, node, Step::Event(event));
+    }
+
+    pub(super) fn apply(&mut self, node: usize, process: u64, write: Write) {
+        let reply = process == self.nodes[node].process;
+        if self.now < self.store_down_until {
+            if reply {
+                self.answer(node, write.request, Outcome::Failed);
+            }
+            return;
+        }
+        self.writes += 1;
+        let (found, content) = match self.store.get(&write.name) {
+            Some((revision, content)) => (Some(*revision), content.clone()),
+            None => (None, Content::Absent),
+        };
+        let outcome = if found == write.expected {
+            self.service_writes += u64::from(write.name.kind() == LeaseKind::Service);
+            let content = write.record.map_or(Content::Absent, Content::Record);
+            Outcome::Written(self.put(&write.name, content))
+        } else {
+            Outcome::Conflict {
+                revision: found,
+                content,
+            }
+        };
+        if reply && !self.rng.chance(self.weather.lost_answer) {
+            self.answer(node, write.request, outcome);
+        }
+    }
+
+    /// Puts `content` into the store, and tells.
+    fn put(&mut self, name: &LeaseName, content: Content) -> Revision {
+        self.revision += 1;
+        let revision = Revision(self.revision);
+        if content == Content::Absent {
+            self.store.remove(name);
+            self.tell(name, None, &content);
+        } else {
+            self.store.insert(name.clone(), (revision, content.clone()));
+            self.tell(name, Some(revision), &content);
+        }
+        revision
+    }
+
+    fn tell(&mut self, name: &LeaseName, revision: Option<Revision>, content: &Content) {
+        for node in 0..self.nodes.len() {
+            if self.rng.chance(self.weather.lost_news) {
+                continue;
+            }
+            let at = self.now + self.rng.millis(0, self.weather.slowest_ms * 2);
+            let at = at.max(self.nodes[node].news_at);
+            self.nodes[node].news_at = at;
+            let event = Event::Observed {
+                name: name.clone(),
+                revision,
+                content: content.clone(),
+            };
+            self.push(at, node, Step::Event(event));
+        }
+    }
+
+    /// Everything in the store, and what is gone from it, as the safety net tells now and then.
+    pub(super) fn rescan(&mut self, node: usize) -> Vec<Event> {
+        if self.now < self.store_down_until || self.now < self.nodes[node].news_at {
+            // News under way is older than this scan would be: first things first.
+            let delay = self.rng.millis(1, 50);
+            self.push(self.now + delay, node, Step::Rescan);
+            return Vec::new();
+        }
+        let delay = self.rng.millis(1500, 2500);
+        self.push(self.now + delay, node, Step::Rescan);
+        let Some(election) = &self.nodes[node].election else {
+            return Vec::new();
+        };
+        let table = election.table();
+        let services = table
+            .services()
+            .filter(|(_, seen)| seen.revision.is_some())
+            .map(|(name, _)| name);
+        let nodes = table
+            .nodes()
+            .filter(|(_, seen)| seen.revision.is_some())
+            .map(|(name, _)| name);
+        let gone = services
+            .chain(nodes)
+            .filter(|name| !self.store.contains_key(*name))
+            .map(|name| Event::Observed {
+                name: name.clone(),
+                revision: None,
+                content: Content::Absent,
+            });
+        let there = self
+            .store
+            .iter()
+            .map(|(name, (revision, content))| Event::Observed {
+                name: name.clone(),
+                revision: Some(*revision),
+                content: content.clone(),
+            });
+        gone.chain(there).chain([Event::Synced]).collect()
+    }
+
+    /// Somebody meddles with a lease that is there. A node's own lease may come to harm at any time;
+    /// a service's only where every node runs an agent that knows its holder, which is what the
+    /// election asks for. Tells whether it was done.
+    pub(crate) fn harm(&mut self, name: &LeaseName, harm: Harm) -> bool {
+        let known = |node: &super::SimNode| {
+            let election = node.election.as_ref().filter(|_| !node.stopped);
+            let seen = election.and_then(|election| election.table().service(name));
+            let content = seen.and_then(|seen| seen.present().cloned());
+            content.map(|lease| Content::Record(Record::Service(lease)))
+        };
+        let Some((revision, content)) = self.store.get(name) else {
+            return false;
+        };
+        let revision = *revision;
+        if name.kind() == LeaseKind::Service
+            && !self
+                .nodes
+                .iter()
+                .all(|node| known(node).as_ref() == Some(content))
+        {
+            return false;
+        }
+        match harm {
+            Harm::Delete => {
+                self.put(name, Content::Absent);
+            }
+            Harm::Rot => {
+                self.store.insert(name.clone(), (revision, Content::Torn));
+                self.tell(name, Some(revision), &Content::Torn);
+            }
+            Harm::Overwrite => {
+                self.put(name, Content::Torn);
+            }
+        }
+        self.harms += 1;
+        true
+    }
+
+    /// Whether some kernel has a VIP whose lease came to harm and is not mended. An agent without
+    /// memory that starts now would hold the VIP for free.
+    pub(crate) fn has_unrecorded_holders(&self) -> bool {
+        let recorded = |vip| matches!(self.store.get(vip), Some((_, Content::Record(_))));
+        let mut answers = self.nodes.iter().flat_map(|node| &node.answers);
+        !answers.all(recorded)
+    }
+}
