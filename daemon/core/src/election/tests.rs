@@ -1,5 +1,7 @@
 //! Tests of the election: a whole cluster on a virtual clock.
 
+mod allocator;
 mod cluster;
 mod histories;
+mod payload;
 mod scenarios;
