@@ -19,8 +19,8 @@
 //!    silent (`tenure`).
 //!
 //! Everything else (hash, cap, who looks first, stale views) decides only how fast and how evenly.
-//! Deleting leases by hand while their holders live is survived as well, as long as no agent that never
-//! saw them starts at that moment.
+//! Deleting or damaging leases by hand while their holders live is survived as well (a holder writes its
+//! lease again), as long as no agent that never saw them starts before that.
 //!
 //! # Load
 //!
@@ -30,6 +30,8 @@
 mod claim;
 mod contest;
 pub mod ground;
+mod intake;
+mod leaving;
 mod message;
 mod moment;
 mod name;
@@ -231,168 +233,6 @@ impl<G: Ground> Election<G> {
         actions
     }
 
-    fn take_in(&mut self, event: Event, now: Moment) {
-        match event {
-            Event::Desired(vips) => self.desired = Some(vips),
-            Event::Payload(payload) => {
-                if self.payload != payload {
-                    self.payload = payload;
-                    self.tenure.hurry(now);
-                }
-                return;
-            }
-            Event::Observed {
-                name,
-                revision,
-                content,
-            } => {
-                let own = self.own_write(&content);
-                let changed = self.table.observe(&name, revision, content, now);
-                self.learn(&name, own, changed, now);
-                return;
-            }
-            Event::Synced => {
-                if self.synced {
-                    return;
-                }
-                self.synced = true;
-                self.quiet_since = now;
-            }
-            Event::Done { request, outcome } => return self.done(request, outcome, now),
-            Event::Released(name) => {
-                if let Some(claim) = self.claims.get_mut(&name).filter(|claim| claim.stopping) {
-                    claim.stopping = false;
-                    claim.stopped = true;
-                }
-            }
-            Event::Silenced => {
-                self.silencing = false;
-                self.tenure.silent = true;
-            }
-            Event::Tick => return,
-            Event::Fit(fit) => self.fit = fit,
-            Event::Drain(drain) => match (self.mode, drain) {
-                (Mode::Serving, true) => self.mode = Mode::Draining,
-                (Mode::Draining, false) => self.mode = Mode::Serving,
-                _ => return,
-            },
-            Event::Stop => {
-                if self.mode != Mode::Stopped {
-                    self.mode = Mode::Stopping;
-                }
-            }
-        }
-        self.stirred = true;
-    }
-
-    /// The own lease in `content`, if this process wrote it.
-    fn own_write(&self, content: &Content) -> Option<NodeLease> {
-        match content {
-            Content::Record(Record::Node(lease))
-                if lease.node == self.me.node && lease.incarnation == self.me.incarnation =>
-            {
-                Some(lease.clone())
-            }
-            _ => None,
-        }
-    }
-
-    fn learn(&mut self, name: &LeaseName, own: Option<NodeLease>, changed: bool, now: Moment) {
-        if let Some(lease) = own {
-            let outside = self.tenure.term().is_none();
-            // The store was out of this node's reach, so maybe out of its peers' too: none of them is
-            // dead for not having renewed in that time, and each gets a moment to do it now.
-            let duration = self.settings.lease_duration;
-            if now.since(self.tenure.renewed_at) > duration / 2 {
-                self.table
-                    .excuse_nodes(now + self.settings.lease_renew_deadline - duration);
-            }
-            self.tenure
-                .written(&lease, &self.settings, &mut self.ground, now);
-            self.stirred |= outside;
-        }
-        if changed {
-            self.stirred = true;
-            if name.kind() == LeaseKind::Service {
-                self.quiet_since = now;
-            }
-        }
-    }
-
-    fn done(&mut self, request: RequestId, outcome: Outcome, now: Moment) {
-        let Some(Pending { write, began }) = self.pending.remove(&request) else {
-            return;
-        };
-        let own = write.name.kind() == LeaseKind::Node && self.is_own(&write.name);
-        let mut retry_at = now;
-        match outcome {
-            Outcome::Written(revision) => match write.record {
-                Some(record) => {
-                    let content = Content::Record(record);
-                    let lease = self.own_write(&content).filter(|_| own);
-                    let changed = self
-                        .table
-                        .observe(&write.name, Some(revision), content, now);
-                    self.learn(&write.name, lease, changed, now);
-                }
-                None => self.table.forget(&write.name),
-            },
-            Outcome::Conflict { revision, content } => {
-                let lease = self.own_write(&content).filter(|_| own);
-                let changed =
-                    self.table
-                        .correct(&write.name, write.expected, revision, content, now);
-                self.learn(&write.name, lease, changed, now);
-                if own {
-                    self.tenure.conflicted(began, &self.settings, now);
-                }
-                if !changed {
-                    retry_at = now + self.settings.lease_retry_period;
-                }
-            }
-            Outcome::Failed => {
-                retry_at = now + self.settings.lease_retry_period;
-                if own {
-                    self.tenure.failed(began, &self.settings, now);
-                }
-            }
-        }
-        self.settle(&write.name, request, retry_at);
-    }
-
-    /// A write is no longer waited for.
-    fn settle(&mut self, name: &LeaseName, request: RequestId, retry_at: Moment) {
-        if let Some(claim) = self
-            .claims
-            .get_mut(name)
-            .filter(|claim| claim.request == Some(request))
-        {
-            claim.request = None;
-            claim.retry_at = retry_at;
-            self.stirred = true;
-        }
-        if let Some(at) = self.fencing.get_mut(name) {
-            *at = retry_at;
-        }
-    }
-
-    /// Stops waiting for writes to service leases that were not answered in time. Should they be done
-    /// after all, an observation will tell.
-    fn give_up_waiting(&mut self, now: Moment) {
-        let late: Vec<_> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| now >= pending.began + self.settings.lease_renew_deadline)
-            .map(|(request, pending)| (*request, pending.write.name.clone()))
-            .collect();
-        for (request, name) in late {
-            self.settle(&name, request, now);
-        }
-        // Answers this late are of no use to anyone but the table, which observations serve as well.
-        let old = self.settings.lease_duration * 10;
-        self.pending.retain(|_, pending| now < pending.began + old);
-    }
-
     fn is_own(&self, name: &LeaseName) -> bool {
         *name == LeaseName::of_node(&self.me.node)
     }
@@ -431,65 +271,11 @@ impl<G: Ground> Election<G> {
         }
     }
 
-    fn silence(&mut self, actions: &mut Vec<Action>) {
-        if self.silencing {
-            return;
-        }
-        self.silencing = true;
-        self.ground.silenced();
-        self.pushed = None;
-        for claim in self.claims.values_mut() {
-            claim.held = false;
-            claim.stopping = false;
-            claim.stopped = true;
-        }
-        self.stirred = true;
-        actions.push(Action::Silence);
-    }
-
     fn push_deadline(&mut self, actions: &mut Vec<Action>) {
         let deadline = self.ground.deadline();
         if let (Some(deadline), true) = (deadline, deadline > self.pushed && !self.silencing) {
             self.pushed = Some(deadline);
             actions.push(Action::SetDeadline(deadline));
-        }
-    }
-
-    /// Whether, on the way out, nothing is answered any more and nothing is left to hand over.
-    fn silent_for_good(&self) -> bool {
-        let busy = |claim: &Claim| claim.held || claim.stopping || claim.request.is_some();
-        self.tenure.silent && !self.claims.values().any(busy)
-    }
-
-    fn finish_stop(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        if self.mode != Mode::Stopping {
-            return;
-        }
-        let busy = |claim: &Claim| claim.held || claim.stopping || claim.request.is_some();
-        let mine = self.tenure.term().is_some_and(|term| {
-            self.table
-                .services()
-                .any(|(_, seen)| claim::is_held_by(Some(seen), &self.me.node, term))
-        });
-        if mine || self.claims.values().any(busy) {
-            return;
-        }
-        let resigned = self
-            .table
-            .node(&self.me.node)
-            .and_then(|seen| seen.record.as_ref());
-        let resigned = resigned.is_none_or(|lease| {
-            lease.fenced_by.is_some() || lease.incarnation != self.me.incarnation
-        });
-        if !self.tenure.silent {
-            self.silence(actions);
-        } else if resigned || self.tenure.term().is_none() {
-            self.mode = Mode::Stopped;
-            self.wake = None;
-            actions.push(Action::Stopped);
-        } else {
-            self.tenure.hurry(now);
-            self.wake_at(Some(now));
         }
     }
 

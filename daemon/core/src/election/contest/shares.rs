@@ -1,0 +1,94 @@
+//! Even shares: how many VIPs each node has, and which one to hand over where this one has too many.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use super::Pass;
+use crate::election::Election;
+use crate::election::claim::{self, Claim};
+use crate::election::ground::Ground;
+use crate::election::message::DesiredVips;
+use crate::election::moment::Moment;
+use crate::election::name::LeaseName;
+use crate::election::record::{Holder, Record};
+use crate::election::rendezvous::{Shares, weight};
+use crate::model::NodeName;
+
+impl<G: Ground> Election<G> {
+    pub(super) fn count_shares(&self, desired: &DesiredVips) -> Shares {
+        let mut sharing = BTreeSet::new();
+        let mut vips = 0;
+        let takes_part = |node: &NodeName| {
+            self.live.contains(node) && (*node != self.me.node || self.contends())
+        };
+        for (_, candidates) in desired.iter().filter(|(name, _)| name.carries_addresses()) {
+            let before = sharing.len();
+            let able: Vec<_> = candidates.iter().filter(|node| takes_part(node)).collect();
+            vips += usize::from(!able.is_empty());
+            if before < self.live.len() {
+                sharing.extend(able.into_iter().cloned());
+            }
+        }
+        let mut shares = Shares::new(vips, &sharing);
+        for name in desired.keys().filter(|name| name.carries_addresses()) {
+            if let Some(holder) = self.promised(name).or_else(|| self.holder(name)) {
+                shares.add(&holder.node);
+            }
+        }
+        shares
+    }
+
+    /// Whom this node's write under way names as the holder.
+    fn promised(&self, vip: &LeaseName) -> Option<&Holder> {
+        let write = &self.pending.get(&self.claims.get(vip)?.request?)?.write;
+        match write.record.as_ref()? {
+            Record::Service(lease) => lease.holder.as_ref(),
+            Record::Node(_) => None,
+        }
+    }
+
+    /// Chooses one VIP to hand over where this node has the most of all and too many, and nothing has
+    /// moved for a while. The next pass does it.
+    pub(super) fn rebalance(&mut self, pass: &Pass, now: Moment) {
+        let me = &self.me.node;
+        let moving = self.claims.values().any(Claim::is_leaving);
+        if !self.contends() || pass.term.is_none() || moving || pass.shares.overloaded() != Some(me)
+        {
+            return;
+        }
+        let at = self.quiet_since + self.settings.rebalance_pause;
+        if now < at {
+            self.wake_at(Some(at));
+            return;
+        }
+        let term = self.tenure.term();
+        let held = self.claims.iter().filter(|(name, claim)| {
+            claim.held
+                && term.is_some_and(|term| claim::is_held_by(self.table.service(name), me, term))
+        });
+        let offers = held
+            .filter(|(name, _)| name.carries_addresses())
+            .filter_map(|(name, _)| {
+                let candidates = pass.desired.get(name)?.iter();
+                let below = candidates.filter(|node| {
+                    *node != me
+                        && self.live.contains(*node)
+                        && pass.shares.count(node) < pass.shares.cap()
+                });
+                let poorest = below.min_by_key(|node| pass.shares.count(node))?;
+                Some((
+                    pass.shares.count(poorest),
+                    Reverse(weight(name.as_str(), poorest)),
+                    name.clone(),
+                ))
+            });
+        let Some((_, _, name)) = offers.min() else {
+            return;
+        };
+        if let Some(claim) = self.claims.get_mut(&name) {
+            claim.giving = true;
+            self.stirred = true;
+            self.wake_at(Some(now));
+        }
+    }
+}
