@@ -1,28 +1,24 @@
 //! Attaching programs by pinned links, which outlive the daemon and are updated in place by its successor.
 //!
 //! An uplink gets an ingress program at the best hook that takes it, and the restoring program at its egress. Where the
-//! kernel has no links for tc (before 6.6) the filter in clsact stays by itself; its successor takes the same handle.
+//! kernel has no links for tc (before 6.6) filters in clsact do it.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use aya::programs::links::{CgroupAttachMode, FdLink, LinkError, PinnedLink};
-use aya::programs::tc::{NlOptions, TcAttachOptions, TcHandle, qdisc_add_clsact};
+use aya::programs::tc::TcAttachOptions;
 use aya::programs::{
     CgroupSockAddr, LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
 };
 use aya::util::KernelVersion;
 use landfall_ebpf_abi::map;
+use tracing::warn;
 
 use crate::loader::Loaded;
-
-/// Priority and handle of our filters in clsact.
-const CLSACT_PRIORITY: u16 = 49_152;
-const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 1);
+use crate::{clsact, link};
 
 /// Where an ingress program may be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +41,19 @@ impl Hook {
             Self::XdpGeneric => "xdp-generic",
             Self::Tcx => "tcx",
             Self::Clsact => "clsact",
+        }
+    }
+
+    /// The best way to tc of this kernel.
+    fn tc() -> Self {
+        if has_tcx() { Self::Tcx } else { Self::Clsact }
+    }
+
+    /// The way to tc beside a program at this hook: an uplink whose ingress is in clsact has its egress there too.
+    fn beside(self) -> Self {
+        match self {
+            Self::XdpNative | Self::XdpGeneric => Self::tc(),
+            Self::Tcx | Self::Clsact => self,
         }
     }
 }
@@ -89,7 +98,7 @@ impl Loaded {
     /// Hooks worth trying for an interface of this driver, best first. veth hands XDP packets whose checksums its peer may
     /// have left half made, so tcx, which sees the mark, is the safe choice there.
     pub fn hooks(driver: &str) -> Vec<Hook> {
-        let tc = if has_tcx() { Hook::Tcx } else { Hook::Clsact };
+        let tc = Hook::tc();
         match driver {
             "veth" | "bridge" | "tun" | "802.1Q VLAN Support" => vec![tc],
             _ => vec![Hook::XdpNative, tc],
@@ -107,17 +116,11 @@ impl Loaded {
         ifindex: u32,
         hooks: &[Hook],
     ) -> Result<Hook, AttachError> {
-        self.attach_tc(
-            map::PROGRAM_TC_RESTORE,
-            interface,
-            ifindex,
-            TcAttachType::Egress,
-        )?;
         let mut last = None;
         for hook in hooks {
-            match self.attach_ingress(interface, ifindex, *hook) {
+            match self.attach_both(interface, ifindex, *hook) {
                 Ok(()) => {
-                    self.detach_other_ingress(ifindex, *hook);
+                    self.detach_others(interface, ifindex, *hook);
                     return Ok(*hook);
                 }
                 Err(error) => last = Some(error),
@@ -133,11 +136,29 @@ impl Loaded {
     /// [`AttachError`]
     pub fn attach_behind(&mut self, interface: &str, ifindex: u32) -> Result<(), AttachError> {
         self.attach_tc(
+            Hook::tc(),
             map::PROGRAM_TC_UPLINK,
             interface,
             ifindex,
             TcAttachType::Ingress,
         )
+    }
+
+    /// Egress first: no packet shall be translated whose answer is not.
+    fn attach_both(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        hook: Hook,
+    ) -> Result<(), AttachError> {
+        self.attach_tc(
+            hook.beside(),
+            map::PROGRAM_TC_RESTORE,
+            interface,
+            ifindex,
+            TcAttachType::Egress,
+        )?;
+        self.attach_ingress(interface, ifindex, hook)
     }
 
     fn attach_ingress(
@@ -150,6 +171,7 @@ impl Loaded {
             Hook::XdpNative => self.attach_xdp(interface, ifindex, hook, XdpMode::Driver),
             Hook::XdpGeneric => self.attach_xdp(interface, ifindex, hook, XdpMode::Skb),
             Hook::Tcx | Hook::Clsact => self.attach_tc(
+                hook,
                 map::PROGRAM_TC_UPLINK,
                 interface,
                 ifindex,
@@ -183,6 +205,12 @@ impl Loaded {
             }
             self.unpin(&name);
         }
+        // An interface takes one of the two kinds of XDP at a time.
+        for other in [Hook::XdpNative, Hook::XdpGeneric] {
+            if other != hook {
+                self.unpin(&link_name(ifindex, other.name()));
+            }
+        }
         let program: &mut Xdp = self.program(map::PROGRAM_XDP_UPLINK);
         let id = program.attach_to_if_index(ifindex, mode).map_err(refused)?;
         let link = program.take_link(id).map_err(refused)?;
@@ -192,31 +220,19 @@ impl Loaded {
 
     fn attach_tc(
         &mut self,
+        hook: Hook,
         program: &'static str,
         interface: &str,
         ifindex: u32,
         direction: TcAttachType,
     ) -> Result<(), AttachError> {
         let refused = |source| AttachError::Refused {
-            hook: if has_tcx() { "tcx" } else { "clsact" },
+            hook: hook.name(),
             target: interface.to_owned(),
             source: Box::new(source),
         };
-        if !has_tcx() {
-            // It is an error to add the qdisc twice.
-            let _ = qdisc_add_clsact(interface);
-            let options = NlOptions {
-                priority: CLSACT_PRIORITY,
-                handle: CLSACT_HANDLE,
-                ..NlOptions::default()
-            };
-            let classifier: &mut SchedClassifier = self.program(program);
-            let id = classifier
-                .attach_with_options(interface, direction, TcAttachOptions::Netlink(options))
-                .map_err(refused)?;
-            // The filter shall outlive this process.
-            std::mem::forget(classifier.take_link(id).map_err(refused)?);
-            return Ok(());
+        if hook == Hook::Clsact {
+            return clsact::attach(self.program(program), interface, direction).map_err(refused);
         }
         let name = link_name(ifindex, program);
         let pinned = self.pinned(&name)?;
@@ -240,24 +256,36 @@ impl Loaded {
         self.pin(link, &name)
     }
 
-    fn detach_other_ingress(&mut self, ifindex: u32, kept: Hook) {
+    /// Detaches what an earlier daemon attached elsewhere.
+    fn detach_others(&mut self, interface: &str, ifindex: u32, kept: Hook) {
         for hook in [Hook::XdpNative, Hook::XdpGeneric] {
             if hook != kept {
                 self.unpin(&link_name(ifindex, hook.name()));
             }
         }
-        if !matches!(kept, Hook::Tcx | Hook::Clsact) {
-            self.unpin(&link_name(ifindex, map::PROGRAM_TC_UPLINK));
+        let ingress = map::PROGRAM_TC_UPLINK;
+        let egress = map::PROGRAM_TC_RESTORE;
+        if kept != Hook::Tcx {
+            self.unpin(&link_name(ifindex, ingress));
+        }
+        if kept != Hook::Clsact {
+            self.unfilter(interface, ingress);
+        }
+        if kept.beside() == Hook::Tcx {
+            self.unfilter(interface, egress);
+        } else {
+            self.unpin(&link_name(ifindex, egress));
         }
     }
 
     /// Detaches everything from an uplink.
-    pub fn detach_uplink(&mut self, ifindex: u32) {
+    pub fn detach_uplink(&mut self, interface: &str, ifindex: u32) {
         for hook in [Hook::XdpNative, Hook::XdpGeneric] {
             self.unpin(&link_name(ifindex, hook.name()));
         }
         for program in [map::PROGRAM_TC_UPLINK, map::PROGRAM_TC_RESTORE] {
             self.unpin(&link_name(ifindex, program));
+            self.unfilter(interface, program);
         }
     }
 
@@ -291,16 +319,17 @@ impl Loaded {
             source: Box::new(source),
         };
         let pin = format!("cgroup-{name}");
-        if let Ok(link) = pinned_fd(&self.pins.links().join(&pin)) {
+        if let Ok(link) = link::open(&self.pins.links().join(&pin)) {
             let program: &mut CgroupSockAddr = self.program(name);
-            if update_link(&link, program.fd().map_err(refused)?.as_fd()).is_ok() {
+            if link::update(&link, program.fd().map_err(refused)?.as_fd()).is_ok() {
                 return Ok(());
             }
             self.unpin(&pin);
         }
         let program: &mut CgroupSockAddr = self.program(name);
+        // A link shares the cgroup with others whatever its flags, and takes none.
         let id = program
-            .attach(directory, CgroupAttachMode::AllowMultiple)
+            .attach(directory, CgroupAttachMode::Single)
             .map_err(refused)?;
         let link = program.take_link(id).map_err(refused)?;
         let link = FdLink::try_from(link).map_err(|error| link_error(&pin, error))?;
@@ -338,9 +367,16 @@ impl Loaded {
             .map_err(|error| link_error(name, error))
     }
 
+    fn unfilter(&self, interface: &str, program: &str) {
+        if let Err(error) = clsact::detach(interface, program) {
+            warn!(interface, program, %error, "an earlier filter in clsact was not removed");
+        }
+    }
+
     fn unpin(&self, name: &str) {
-        // What is not there need not be removed.
-        let _ = std::fs::remove_file(self.pins.links().join(name));
+        if let Err(error) = link::detach(&self.pins.links().join(name)) {
+            warn!(name, %error, "a pinned link was not removed");
+        }
     }
 }
 
@@ -357,46 +393,5 @@ fn link_error(name: &str, error: impl std::error::Error + Send + Sync + 'static)
     AttachError::Link {
         name: name.to_owned(),
         source: io::Error::other(error),
-    }
-}
-
-/// BPF_OBJ_GET: aya's own handle on a pinned link does not give its descriptor away.
-fn pinned_fd(path: &Path) -> io::Result<OwnedFd> {
-    const BPF_OBJ_GET: libc::c_int = 7;
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let attributes: [u64; 2] = [path.as_ptr() as u64, 0];
-    // SAFETY: the attributes are those of BPF_OBJ_GET: a path that lives until the call returns, no descriptor, no flags.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_OBJ_GET,
-            attributes.as_ptr(),
-            size_of_val(&attributes),
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made it for this process.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-/// BPF_LINK_UPDATE, which aya offers for other program types only.
-fn update_link(link: &OwnedFd, program: BorrowedFd<'_>) -> io::Result<()> {
-    const BPF_LINK_UPDATE: libc::c_int = 29;
-    let attributes: [u32; 4] = [link.as_raw_fd() as u32, program.as_raw_fd() as u32, 0, 0];
-    // SAFETY: the attributes are those of BPF_LINK_UPDATE: link, new program, flags, old program.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_LINK_UPDATE,
-            attributes.as_ptr(),
-            size_of_val(&attributes),
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
     }
 }

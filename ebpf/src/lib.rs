@@ -20,6 +20,7 @@ pub mod conntrack;
 pub mod counters;
 mod filter;
 pub mod frontends;
+mod link;
 pub mod loader;
 pub mod maglev;
 pub mod peers;

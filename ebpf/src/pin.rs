@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use landfall_ebpf_abi::LAYOUT_VERSION;
 
+use crate::link;
+
 /// The directory of all layouts, below the BPF file system.
 const ROOT: &str = "landfall";
 
@@ -67,9 +69,8 @@ impl Pins {
     pub fn remove_all(&self) -> io::Result<usize> {
         let mut removed = 0;
         let mut failure = None;
-        let mut note = |result: io::Result<()>| match result {
-            Ok(()) => removed += 1,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let mut note = |result: io::Result<bool>| match result {
+            Ok(there) => removed += usize::from(there),
             Err(error) => failure = failure.take().or(Some(error)),
         };
         let layouts = match fs::read_dir(&self.root) {
@@ -82,12 +83,17 @@ impl Pins {
         for layout in layouts {
             for room in ["links", "maps"] {
                 let room = layout.join(room);
+                let remove: fn(&Path) -> io::Result<bool> = if room.ends_with("links") {
+                    link::detach
+                } else {
+                    remove_file
+                };
                 for entry in fs::read_dir(&room)
                     .into_iter()
                     .flatten()
                     .filter_map(Result::ok)
                 {
-                    note(fs::remove_file(entry.path()));
+                    note(remove(&entry.path()));
                 }
                 let _ = fs::remove_dir(&room);
             }
@@ -95,5 +101,14 @@ impl Pins {
         }
         let _ = fs::remove_dir(&self.root);
         failure.map_or(Ok(removed), Err)
+    }
+}
+
+/// Removes a file; whether it was there.
+pub(crate) fn remove_file(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -82,11 +82,12 @@ impl Uplinks {
             .copied()
             .collect();
         for index in gone {
-            loaded.detach_uplink(index.0);
+            if let Some(uplink) = self.held.remove(&index) {
+                loaded.detach_uplink(&uplink.link.name, index.0);
+            }
             if let Err(error) = peers.remove_interface(index.0) {
                 warn!(interface = index.0, %error, "an interface was not forgotten");
             }
-            self.held.remove(&index);
         }
         for link in wanted {
             let held = self.held.get(&link.index);
