@@ -27,6 +27,7 @@ pub mod query;
 pub mod registry;
 pub mod settings;
 pub mod switch;
+pub mod usage;
 pub mod wait;
 mod xdp;
 

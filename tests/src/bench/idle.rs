@@ -57,7 +57,7 @@ pub(super) fn measure() -> Result<Vec<Row>> {
             std::thread::sleep(SPAN);
             // Ticks of 10 ms (USER_HZ is 100 on all of Linux's common platforms).
             shares.push((ticks(node)? - before) / SPAN.as_secs_f64());
-            mebibytes.push(resident(node)?);
+            mebibytes.push(node.agent_resident()?);
         }
         rows.push(Row {
             name: memory,
@@ -81,16 +81,6 @@ fn manifest(services: usize) -> Result<String> {
         writeln!(text, "---\n{object}")?;
     }
     Ok(text)
-}
-
-/// The agent's resident memory in MiB.
-fn resident(node: &Node) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", node.agent_pid()?))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("no VmRSS")?;
-    Ok(kibibytes.parse::<f64>()? / 1024.0)
 }
 
 /// The agent's processor time so far, user and system, in ticks (proc(5), fields 14 and 15).

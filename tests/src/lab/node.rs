@@ -47,10 +47,8 @@ impl Node {
         common: &Common,
         switch: Arc<Switch>,
     ) -> Result<Self> {
-        let text = settings::file(host.name(), &paths, &host.cgroup().path_on_node()?, common);
-        fs::write(&paths.settings, text)?;
         let agent_group = host.cgroup().child("agent")?;
-        Ok(Self {
+        let node = Self {
             host,
             number,
             paths,
@@ -58,7 +56,20 @@ impl Node {
             agent: Mutex::default(),
             next_pod: AtomicU8::new(FIRST_POD),
             switch,
-        })
+        };
+        node.configure(common)?;
+        Ok(node)
+    }
+
+    /// Writes the settings of the node's agent, which reads them when it starts.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn configure(&self, common: &Common) -> Result<()> {
+        let cgroup = self.host.cgroup().path_on_node()?;
+        let text = settings::file(self.name(), &self.paths, &cgroup, common);
+        fs::write(&self.paths.settings, text)
+            .with_context(|| self.paths.settings.display().to_string())
     }
 
     /// The node's namespaces, addresses and control group.
@@ -279,6 +290,24 @@ impl Node {
     /// When the node has no interface on that LAN.
     pub fn set_carrier(&self, lan: Lan, up: bool) -> Result<()> {
         self.switch.set_carrier(self.name(), lan, up)
+    }
+
+    /// Takes an interface away, as when a card is pulled out.
+    ///
+    /// # Errors
+    /// When the node has no interface on that LAN.
+    pub fn unplug(&self, lan: Lan) -> Result<()> {
+        self.host
+            .output(&format!("ip link del {}", lan.interface()))
+            .map(drop)
+    }
+
+    /// Gives the node a new interface on a LAN that the lab has.
+    ///
+    /// # Errors
+    /// When it has one there already.
+    pub fn plug(&self, lan: Lan) -> Result<()> {
+        self.switch.plug(&self.host, lan, 10 + self.number)
     }
 
     /// Cuts an interface off without its losing carrier, or undoes it.

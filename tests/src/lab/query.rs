@@ -2,13 +2,19 @@
 //! command line's JSON that the lab depends on is here.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::node::Node;
+use super::programs;
+
+/// Where agents serve metrics unless set otherwise.
+const METRICS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9465);
 
 /// A frontend, as `landfall service list -o json` tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -31,6 +37,81 @@ pub struct Announcement {
     pub address: IpAddr,
     /// The node that announces it.
     pub node: String,
+    /// On which interface; known on the announcing node only.
+    pub interface: Option<String>,
+    /// `kernel` or `socket`; known on the announcing node only.
+    pub responder: Option<String>,
+}
+
+/// What needs a person, as `landfall status -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Complaint {
+    /// A file, or the part of the agent that complains.
+    pub origin: String,
+    /// What it is about.
+    pub object: String,
+    /// The field, where one is meant.
+    pub field: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// `warning` or `error`.
+    pub severity: String,
+}
+
+impl std::fmt::Display for Complaint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            origin,
+            object,
+            field,
+            problem,
+            remedy,
+            ..
+        } = self;
+        write!(f, "{origin}: {object} {field}: {problem}; {remedy}")
+    }
+}
+
+/// An interface of the data path, as `landfall status -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `xdp`, `xdp-generic`, `tcx` or `clsact`; none where nothing is attached.
+    pub attached: Option<String>,
+    /// Carrier.
+    pub up: bool,
+}
+
+/// How full a map is, as `landfall status -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct MapFill {
+    /// The map.
+    pub name: String,
+    /// Entries in it.
+    pub entries: u64,
+    /// Entries it has room for.
+    pub capacity: u64,
+}
+
+/// The data path, as `landfall status -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Datapath {
+    /// Its interfaces.
+    pub interfaces: Vec<Interface>,
+    /// Its maps.
+    pub maps: Vec<MapFill>,
+}
+
+/// The agent at a glance, as `landfall status -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Status {
+    /// The data path.
+    pub datapath: Datapath,
+    /// Everything that needs a person.
+    pub complaints: Vec<Complaint>,
 }
 
 impl Node {
@@ -74,8 +155,73 @@ impl Node {
         Ok(vips)
     }
 
+    /// The agent at a glance.
+    ///
+    /// # Errors
+    /// When the agent does not answer, or not as documented.
+    pub fn status(&self) -> Result<Status> {
+        // Says by its exit code that something needs a person.
+        const NEEDS_PERSON: i32 = 4;
+        let output = self
+            .host()
+            .command(programs::landfall()?)?
+            .args(["status", "-o", "json", "--config"])
+            .arg(&self.paths().settings)
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(
+            matches!(output.status.code(), Some(0 | NEEDS_PERSON)),
+            "{}: landfall status: {}: {}",
+            self.name(),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{}: landfall status -o json", self.name()))
+    }
+
+    /// The first complaint of the agent that reads as `wanted` asks for, if there is one.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
+    pub fn complaint(&self, wanted: impl Fn(&Complaint) -> bool) -> Result<Option<Complaint>> {
+        Ok(self.status()?.complaints.into_iter().find(wanted))
+    }
+
+    /// Where the data path is attached on an interface; nothing where it is not.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
+    pub fn attached(&self, interface: &str) -> Result<Option<String>> {
+        let interfaces = self.status()?.datapath.interfaces.into_iter();
+        let mut wanted = interfaces.filter(|entry| entry.name == interface);
+        Ok(wanted.next().and_then(|entry| entry.attached))
+    }
+
+    /// The value of a metric, with its labels as they are written.
+    ///
+    /// # Errors
+    /// When the agent does not serve metrics, or has none of that name.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let page = self.host().run(metrics_page)?;
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+            .with_context(|| format!("{}: no metric {name} in\n{page}", self.name()))?;
+        Ok(value.parse()?)
+    }
+
     fn list<T: DeserializeOwned>(&self, words: &str) -> Result<Vec<T>> {
         let value = self.landfall_json(words)?;
         serde_json::from_value(value).with_context(|| format!("{}: {words} -o json", self.name()))
     }
+}
+
+/// The page of metrics of the agent in the calling thread's network namespace.
+fn metrics_page() -> Result<String> {
+    let mut stream = TcpStream::connect(METRICS).context("the metrics endpoint")?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
 }

@@ -32,8 +32,10 @@ pub struct Common {
     pub lease: Lease,
     /// `datapath.mode` (`auto`, `l2-dsr`, `snat`), when it is to be set.
     pub mode: Option<String>,
-    /// `datapath.attach` (`auto`, `xdp`, `tcx`, `clsact`), when it is to be set.
+    /// `datapath.attach` (`auto`, `xdp`, `xdp-generic`, `tcx`, `clsact`), when it is to be set.
     pub attach: Option<String>,
+    /// `datapath.max_frontends`, when it is to be set.
+    pub max_frontends: Option<u32>,
     /// `l2.responder` (`auto`, `kernel`, `socket`), when it is to be set.
     pub responder: Option<String>,
 }
@@ -82,7 +84,7 @@ socket = "{socket}"
 [datapath]
 bpffs = "/sys/fs/bpf"
 cgroup_root = "{cgroup}"
-{mode}{attach}
+{mode}{attach}{max_frontends}
 [l2]
 lease_duration = "{duration}ms"
 lease_renew_deadline = "{renew}ms"
@@ -98,6 +100,9 @@ level = "{level}"
         cgroup = cgroup_root.display(),
         mode = optional("mode", &common.mode),
         attach = optional("attach", &common.attach),
+        max_frontends = common
+            .max_frontends
+            .map_or_else(String::new, |most| format!("max_frontends = {most}\n")),
         duration = lease.duration.as_millis(),
         renew = lease.renew_deadline.as_millis(),
         retry = lease.retry_period.as_millis(),

@@ -4,7 +4,7 @@
 mod frame;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -82,11 +82,7 @@ impl NeighbourProber {
         let open = |ethertype| PacketSocket::open("ens3", ethertype).context("a packet socket");
         let arp = host.run(|| open(ETHERTYPE_ARP))?;
         let ipv6 = host.run(|| open(ETHERTYPE_IPV6))?;
-        let asker = Asker {
-            mac: host.mac(),
-            v4: host.ipv4(),
-            v6: host.ipv6(),
-        };
+        let asker = asker(host);
         let targets = targets.to_vec();
         Ok(Self(Task::start(host, "neighbour", move |stop| {
             probe(&[arp, ipv6], asker, &targets, interval, &stop)
@@ -114,6 +110,24 @@ pub fn who_has(host: &Host, ip: IpAddr, patience: Duration) -> Result<Mac> {
             _ => bail!("{ip} is answered by {macs:?}"),
         }
     })
+}
+
+/// Has a host announce that it has an address, as one does that has just been given it.
+///
+/// # Errors
+/// When the frame cannot be sent.
+pub fn announce(host: &Host, address: Ipv4Addr) -> Result<()> {
+    let frame = asker(host).announcement(address);
+    host.run(|| PacketSocket::open("ens3", ETHERTYPE_ARP)?.send(&frame))
+        .with_context(|| format!("announce {address} from {}", host.name()))
+}
+
+fn asker(host: &Host) -> Asker {
+    Asker {
+        mac: host.mac(),
+        v4: host.ipv4(),
+        v6: host.ipv6(),
+    }
 }
 
 impl NeighbourRecord {

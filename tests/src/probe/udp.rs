@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -51,7 +52,10 @@ pub struct Answer {
 
 /// A running prober.
 #[derive(Debug)]
-pub struct UdpProber(Task<UdpRecord>);
+pub struct UdpProber {
+    task: Task<UdpRecord>,
+    last_pod: Arc<Mutex<Option<String>>>,
+}
 
 /// What a prober saw.
 #[derive(Debug, Clone)]
@@ -78,15 +82,25 @@ impl UdpProber {
         let first = host
             .run(|| open(target, port))
             .context("the prober's socket")?;
-        Ok(Self(Task::start(host, "udp", move |stop| {
-            Probing::new(target, port, first).run(interval, &stop)
-        })))
+        let last_pod = Arc::default();
+        let probing = Probing::new(target, port, first, Arc::clone(&last_pod));
+        let task = Task::start(host, "udp", move |stop| probing.run(interval, &stop));
+        Ok(Self { task, last_pod })
+    }
+
+    /// The pod that answered last, if any has.
+    #[must_use]
+    pub fn last_pod(&self) -> Option<String> {
+        self.last_pod
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Stops asking, waits a moment for the last answers, and gives the record.
     #[must_use]
     pub fn stop(self) -> UdpRecord {
-        self.0.stop()
+        self.task.stop()
     }
 }
 
@@ -127,15 +141,22 @@ struct Probing {
     port: SourcePort,
     sockets: VecDeque<UdpSocket>,
     requests: Vec<Request>,
+    last_pod: Arc<Mutex<Option<String>>>,
 }
 
 impl Probing {
-    fn new(target: SocketAddr, port: SourcePort, first: UdpSocket) -> Self {
+    fn new(
+        target: SocketAddr,
+        port: SourcePort,
+        first: UdpSocket,
+        last_pod: Arc<Mutex<Option<String>>>,
+    ) -> Self {
         Self {
             target,
             port,
             sockets: VecDeque::from([first]),
             requests: Vec::new(),
+            last_pod,
         }
     }
 
@@ -185,7 +206,10 @@ impl Probing {
         loop {
             let sockets: Vec<&UdpSocket> = self.sockets.iter().collect();
             for index in readable(&sockets, until) {
-                receive(&self.sockets[index], &mut self.requests);
+                if let Some(pod) = receive(&self.sockets[index], &mut self.requests) {
+                    let mut last = self.last_pod.lock().unwrap_or_else(PoisonError::into_inner);
+                    *last = Some(pod);
+                }
             }
             if Instant::now() >= until {
                 return;
@@ -194,13 +218,14 @@ impl Probing {
     }
 }
 
-/// Takes everything that has arrived on a socket.
-fn receive(socket: &UdpSocket, requests: &mut [Request]) {
+/// Takes everything that has arrived on a socket, and tells who answered last.
+fn receive(socket: &UdpSocket, requests: &mut [Request]) -> Option<String> {
     let mut buffer = [0; 512];
+    let mut last = None;
     loop {
         let n = match socket.recv(&mut buffer) {
             Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return last,
             // An ICMP error about an earlier request; it is told once and then forgotten.
             Err(_) => continue,
         };
@@ -208,6 +233,7 @@ fn receive(socket: &UdpSocket, requests: &mut [Request]) {
         if let Some((number, pod, client)) = parse(&buffer[..n])
             && let Some(request) = requests.get_mut(number)
         {
+            last = Some(pod.clone());
             request.answer.get_or_insert(Answer { at, pod, client });
         }
     }

@@ -16,6 +16,9 @@ use crate::probe::udp::{SourcePort, UdpProber, UdpRecord};
 /// How long things are watched before the fault.
 const BEFORE: Duration = Duration::from_millis(300);
 
+/// A control that is silent for longer than this marks a repeat in which the machine stood still.
+const DISTURBED: Duration = Duration::from_millis(25);
+
 /// What was seen of an address while its holder went.
 #[derive(Debug)]
 pub struct Takeover {
@@ -27,6 +30,17 @@ pub struct Takeover {
     pub duplicates: Vec<Duplicate>,
     /// Who answered in the end.
     pub successor: Mac,
+    /// The longest time without an answer by ARP for an address that nothing happened to: what the machine itself added
+    /// by not running the instruments, or the switch, in time.
+    pub noise: Duration,
+}
+
+impl Takeover {
+    /// Whether the machine stood still for so long that the gaps say more of it than of Landfall.
+    #[must_use]
+    pub fn is_disturbed(&self) -> bool {
+        self.noise > DISTURBED
+    }
 }
 
 /// Watches `vip` from the client (requests) and the watcher (ARP, every `ask`), lets `fault`
@@ -48,22 +62,27 @@ pub fn watch(
         SourcePort::Fresh,
     )?;
     let arp = NeighbourProber::start(stage.lab.watcher(), &[vip], ask)?;
+    // The client's own kernel answers for its own address whatever happens to the nodes.
+    let control = stage.lab.client().address();
+    let quiet = NeighbourProber::start(stage.lab.watcher(), &[control], Duration::from_millis(5))?;
     std::thread::sleep(BEFORE);
     fault()?;
     std::thread::sleep(after);
-    judge(&udp.stop(), &arp.stop(), vip)
+    let noise = quiet.stop().longest_gap(control).length;
+    judge(&udp.stop(), &arp.stop(), vip, noise)
 }
 
-fn judge(udp: &UdpRecord, arp: &NeighbourRecord, vip: IpAddr) -> Result<Takeover> {
+fn judge(udp: &UdpRecord, arp: &NeighbourRecord, vip: IpAddr, noise: Duration) -> Result<Takeover> {
     let successor = arp.answers(vip).last().context("nobody ever answered")?.mac;
     let takeover = Takeover {
         gap: udp.longest_gap().length,
         arp_gap: arp.longest_gap(vip).length,
         duplicates: arp.duplicates(Duration::MAX),
         successor,
+        noise,
     };
     println!(
-        "{vip}: silent for {:?}, by ARP for {:?}; {} of {} requests lost, worst delay {:?}",
+        "{vip}: silent for {:?}, by ARP for {:?}, a bystander for {noise:?}; {} of {} requests lost, worst delay {:?}",
         takeover.gap,
         takeover.arp_gap,
         udp.lost(),

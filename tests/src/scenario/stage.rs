@@ -41,6 +41,7 @@ spec:
 pub struct StageBuilder {
     pods_per_node: usize,
     dual_stack: bool,
+    second_lan: bool,
     firewall: Option<Netfilter>,
     common: Common,
 }
@@ -57,6 +58,13 @@ impl StageBuilder {
     #[must_use]
     pub fn dual_stack(mut self) -> Self {
         self.dual_stack = true;
+        self
+    }
+
+    /// Gives every machine an interface on a second LAN.
+    #[must_use]
+    pub fn second_lan(mut self) -> Self {
+        self.second_lan = true;
         self
     }
 
@@ -79,7 +87,11 @@ impl StageBuilder {
     /// # Errors
     /// When it does not come up.
     pub fn start(self) -> Result<Stage> {
-        let lab = Lab::builder().settings(self.common).build()?;
+        let mut builder = Lab::builder().settings(self.common);
+        if self.second_lan {
+            builder = builder.second_lan();
+        }
+        let lab = builder.build()?;
         for (index, node) in lab.nodes().iter().enumerate() {
             if let Some(firewall) = &self.firewall {
                 node.set_netfilter(firewall)?;

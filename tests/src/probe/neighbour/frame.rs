@@ -19,6 +19,15 @@ pub(super) struct Asker {
 }
 
 impl Asker {
+    /// An ARP announcement: who sends it has the address now (RFC 5227, 2.3).
+    pub(super) fn announcement(&self, address: Ipv4Addr) -> Vec<u8> {
+        Self {
+            v4: address,
+            ..*self
+        }
+        .arp_request(address)
+    }
+
     /// A broadcast ARP request.
     pub(super) fn arp_request(&self, target: Ipv4Addr) -> Vec<u8> {
         let mut frame = ethernet(Mac([0xff; 6]), self.mac, ETHERTYPE_ARP);
