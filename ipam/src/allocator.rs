@@ -10,6 +10,7 @@ mod occupancy;
 mod pools;
 mod refuse;
 mod report;
+mod services;
 mod settle;
 mod waiting;
 
@@ -19,7 +20,8 @@ use std::net::IpAddr;
 use self::groups::Groups;
 use self::occupancy::Occupancy;
 use self::pools::PoolTable;
-use self::settle::{Entry, Work};
+use self::services::Services;
+use self::settle::Work;
 use self::waiting::Waiting;
 use crate::outcome::Changes;
 use crate::pool::{DuplicatePool, Pool};
@@ -38,7 +40,7 @@ pub struct Allocator {
     pools: PoolTable,
     occupancy: Occupancy,
     groups: Groups,
-    services: HashMap<ServiceId, Entry>,
+    services: Services,
     waiting: Waiting,
     forbidden: BTreeSet<IpAddr>,
 }
@@ -89,17 +91,19 @@ impl Allocator {
             return Changes::default();
         }
         let mut work = Work::default();
-        match self.services.get(&request.id) {
+        let known = self.services.slot(&request.id);
+        let known = known.and_then(|slot| Some((slot, self.services.at(slot)?)));
+        match known {
             None => {
                 work.wake(&request.turn());
                 self.adopt(request, &mut work);
             }
-            Some(entry) => {
+            Some((slot, entry)) => {
                 request.current.clone_from(&entry.request.current);
                 if *entry.request == request {
                     return Changes::default();
                 }
-                self.replace_request(request, &mut work);
+                self.replace_request(slot, request, &mut work);
             }
         }
         self.finish(work)
@@ -109,7 +113,9 @@ impl Allocator {
     pub fn remove_service(&mut self, id: &ServiceId) -> Changes {
         self.imported.remove(id);
         let mut work = Work::default();
-        self.forget(id, &mut work);
+        if let Some(slot) = self.services.slot(id) {
+            self.forget(slot, &mut work);
+        }
         self.finish(work)
     }
 
@@ -143,7 +149,9 @@ impl Allocator {
             }
         }
         for (_, id) in &concerned {
-            self.revalidate(id, &mut work);
+            if let Some(slot) = self.services.slot(id) {
+                self.revalidate(slot, &mut work);
+            }
         }
         Ok(self.finish(work))
     }
@@ -169,7 +177,9 @@ impl Allocator {
             concerned.extend(holders.iter().map(|holder| holder.turn()));
         }
         for (_, id) in &concerned {
-            self.revalidate(id, &mut work);
+            if let Some(slot) = self.services.slot(id) {
+                self.revalidate(slot, &mut work);
+            }
         }
         self.finish(work)
     }

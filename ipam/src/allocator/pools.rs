@@ -114,25 +114,29 @@ impl PoolTable {
     /// The pools in which `address` may be handed out in principle, the oldest first.
     pub(super) fn containing(&self, address: IpAddr) -> impl Iterator<Item = &PoolState> {
         self.orders_containing(address)
-            .into_iter()
             .filter_map(|order| self.states.get(order))
     }
 
-    fn orders_containing(&self, address: IpAddr) -> Vec<&PoolOrder> {
+    fn orders_containing(&self, address: IpAddr) -> impl Iterator<Item = &PoolOrder> {
         let bits = bits_of(address);
-        let covering = self.cover[Family::of(address)].range(..=bits).next_back();
-        let mut orders: Vec<&PoolOrder> = covering
+        let covering = self.cover[Family::of(address)]
+            .range(..=bits)
+            .next_back()
             .filter(|(_, (last, _))| bits <= *last)
-            .map(|(_, (_, order))| order)
-            .into_iter()
-            .chain(self.conflicting.iter().filter(|order| {
-                self.states
-                    .get(*order)
-                    .is_some_and(|state| state.contains(address))
-            }))
-            .collect();
-        orders.sort_unstable();
-        orders
+            .map(|(_, (_, order))| order);
+        let overlapping = move |order: &&PoolOrder| {
+            self.states
+                .get(*order)
+                .is_some_and(|state| state.contains(address))
+        };
+        // The one pool without conflict among those with: all in the order of their age.
+        let is_older = move |order: &&PoolOrder| covering.is_some_and(|covering| *order < covering);
+        let older = self.conflicting.iter().take_while(is_older);
+        let younger = self.conflicting.iter().skip_while(is_older);
+        older
+            .filter(overlapping)
+            .chain(covering)
+            .chain(younger.filter(overlapping))
     }
 
     /// Somebody has `address`, which nobody had.
@@ -171,11 +175,7 @@ impl PoolTable {
         change: impl Fn(&mut PoolState, Family, u128),
     ) {
         let (family, bits) = (Family::of(address), bits_of(address));
-        let orders: Vec<PoolOrder> = self
-            .orders_containing(address)
-            .into_iter()
-            .cloned()
-            .collect();
+        let orders: Vec<PoolOrder> = self.orders_containing(address).cloned().collect();
         for order in orders {
             if let Some(state) = self.states.get_mut(&order) {
                 change(state, family, bits);
