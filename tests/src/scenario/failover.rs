@@ -30,8 +30,8 @@ pub struct Takeover {
     pub duplicates: Vec<Duplicate>,
     /// Who answered in the end.
     pub successor: Mac,
-    /// The longest time without an answer by ARP for an address that nothing happened to: what the machine itself added
-    /// by not running the instruments, or the switch, in time.
+    /// What the machine itself added by not running the instruments or the switch in time: the longest silence by ARP of
+    /// an address that nothing happened to, or the most by which a request went out late.
     pub noise: Duration,
 }
 
@@ -63,13 +63,18 @@ pub fn watch(
     )?;
     let arp = NeighbourProber::start(stage.lab.watcher(), &[vip], ask)?;
     // The client's own kernel answers for its own address whatever happens to the nodes.
-    let control = stage.lab.client().address();
+    let control = stage.lab.client().ipv4().into();
     let quiet = NeighbourProber::start(stage.lab.watcher(), &[control], Duration::from_millis(5))?;
     std::thread::sleep(BEFORE);
     fault()?;
     std::thread::sleep(after);
-    let noise = quiet.stop().longest_gap(control).length;
-    judge(&udp.stop(), &arp.stop(), vip, noise)
+    let (udp, arp) = (udp.stop(), arp.stop());
+    let noise = quiet
+        .stop()
+        .longest_gap(control)
+        .length
+        .max(udp.worst_delay);
+    judge(&udp, &arp, vip, noise)
 }
 
 fn judge(udp: &UdpRecord, arp: &NeighbourRecord, vip: IpAddr, noise: Duration) -> Result<Takeover> {
