@@ -20,7 +20,8 @@
 //!
 //! Everything else (hash, cap, who looks first, stale views) decides only how fast and how evenly.
 //! Deleting or damaging leases by hand while their holders live is survived as well (a holder writes its
-//! lease again), as long as no agent that never saw them starts before that.
+//! lease again), as long as no agent that never saw them starts before that, and no write that expects
+//! the deleted lease never to have been is still under way: such a write would succeed.
 //!
 //! # Load
 //!

@@ -11,7 +11,7 @@ use super::cluster::*;
 use crate::election::*;
 
 /// Seeds that once found a fault.
-const REGRESSIONS: &[u64] = &[];
+const REGRESSIONS: &[u64] = &[14713, 16543];
 
 /// How many histories run unless `LANDFALL_HISTORIES` says otherwise.
 const COUNT: u64 = 2000;

@@ -1,5 +1,6 @@
 //! The simulated lease store: compare-and-swap, news of it, and people who meddle with it.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::{Cluster, Step};
@@ -150,8 +151,8 @@ impl Cluster {
     }
 
     /// Somebody meddles with a lease that is there. A node's own lease may come to harm at any time;
-    /// a service's only where every node runs an agent that knows its holder, which is what the
-    /// election asks for. Tells whether it was done.
+    /// a service's only where every node runs an agent that knows its holder and no write to it is
+    /// under way, which is what the election asks for. Tells whether it was done.
     pub(crate) fn harm(&mut self, name: &LeaseName, harm: Harm) -> bool {
         let known = |node: &super::SimNode| {
             let election = node.election.as_ref().filter(|_| !node.stopped);
@@ -163,12 +164,11 @@ impl Cluster {
             return false;
         };
         let revision = *revision;
-        if name.kind() == LeaseKind::Service
-            && !self
-                .nodes
-                .iter()
-                .all(|node| known(node).as_ref() == Some(content))
-        {
+        let all_know = || {
+            let mut nodes = self.nodes.iter();
+            nodes.all(|node| known(node).as_ref() == Some(content))
+        };
+        if name.kind() == LeaseKind::Service && (self.is_being_written(name) || !all_know()) {
             return false;
         }
         match harm {
@@ -185,6 +185,22 @@ impl Cluster {
         }
         self.harms += 1;
         true
+    }
+
+    /// Whether a write to the lease is on its way, or about to be.
+    fn is_being_written(&self, name: &LeaseName) -> bool {
+        let writes = |step: &Step| match step {
+            Step::Apply(write) => write.name == *name,
+            Step::Act(actions) => actions
+                .iter()
+                .any(|action| matches!(action, Action::Cas(write) if write.name == *name)),
+            _ => false,
+        };
+        let waiting = || self.nodes.iter().flat_map(|node| &node.waiting);
+        self.queue
+            .iter()
+            .any(|Reverse(queued)| writes(&queued.step))
+            || waiting().any(writes)
     }
 
     /// Whether some kernel has a VIP whose lease came to harm and is not mended. An agent without
