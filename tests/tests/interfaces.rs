@@ -117,7 +117,7 @@ fn on_the_second_lan(stage: &Stage, address: IpAddr) -> Result<()> {
 }
 
 /// The node that announces an address, as agents tell.
-fn announcer<'a>(stage: &'a Stage, address: IpAddr) -> Result<&'a Node> {
+fn announcer(stage: &Stage, address: IpAddr) -> Result<&Node> {
     let nodes = stage.lab.nodes();
     wait::until_ok(PATIENCE, "an announcer", || {
         for node in nodes {
