@@ -197,7 +197,11 @@ impl Conntrack {
         let mut found = Vec::new();
         batch::for_each(self.flows_data.fd(), |key: &FlowKey, flow: &Flow| {
             let reply = replies.get(&reply_key(key, flow)).copied();
-            found.push(TrackedFlow { key: *key, flow: *flow, reply });
+            found.push(TrackedFlow {
+                key: *key,
+                flow: *flow,
+                reply,
+            });
         })?;
         Ok(found)
     }
