@@ -175,7 +175,9 @@ impl Frontends {
             return Ok(());
         }
         let fresh = self.held.get(&key).is_none_or(|held| held.spec.is_none());
-        if !self.held.contains_key(&key) && self.fill().0 + 2 > self.max_frontends {
+        let new_address = spec.owns_address && !self.addresses.contains_key(&key.address);
+        let needed = 1 + u32::from(new_address);
+        if !self.held.contains_key(&key) && self.fill().0 + needed > self.max_frontends {
             return Err(FrontendError::Frontends(self.max_frontends));
         }
         let before = self.held.get(&key).map(|held| held.entry);

@@ -177,13 +177,16 @@ pub fn datapath(
 /// What is wrong with the data path.
 pub fn datapath_complaints(report: &DatapathReport) -> Vec<Complaint> {
     let mut complaints = Vec::new();
-    for (key, problem) in &report.refused {
+    for (key, refusal) in &report.refused {
         let frontend = SocketAddr::new(key.address, key.port.get());
         complaints.push(Complaint {
-            object: format!("frontend {frontend}/{}", key.protocol),
+            object: format!("Service {}", refusal.service),
             ..complaint(
                 "data path",
-                problem,
+                &format!(
+                    "frontend {frontend}/{} is not served: {}",
+                    key.protocol, refusal.problem
+                ),
                 "free room in the maps, or give them more of it",
             )
         });

@@ -138,10 +138,15 @@ impl Announce {
                 changed = inputs.links.changed() => if changed.is_err() { return },
                 changed = inputs.peers.changed() => if changed.is_err() { return },
                 changed = inputs.datapath.changed() => if changed.is_err() { return },
-                event = inputs.events.recv() => match event {
-                    Some(event) => self.take_in(event),
-                    None => return,
-                },
+                event = inputs.events.recv() => {
+                    let Some(event) = event else { return };
+                    self.take_in(event);
+                    // All that wait, at once: ten thousand addresses are cleared within moments, and what follows here
+                    // costs by the number of addresses.
+                    while let Ok(event) = inputs.events.try_recv() {
+                        self.take_in(event);
+                    }
+                }
                 () = tokio::time::sleep(RECONCILE) => {}
             }
         }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use landfall_core::model::{Link, NodeName};
+use landfall_core::model::{Link, NodeName, ServiceName};
 use landfall_core::plan::service_table::{Frontend, FrontendKey, ServiceTable};
 use landfall_ebpf::abi::Address;
 use landfall_ebpf::counters::Counters;
@@ -69,11 +69,20 @@ pub struct DatapathReport {
     /// Interfaces with what is attached to them.
     pub uplinks: Vec<UplinkReport>,
     /// Frontends that were refused, and why.
-    pub refused: BTreeMap<FrontendKey, String>,
+    pub refused: BTreeMap<FrontendKey, Refusal>,
     /// What failed otherwise, such as the socket programs.
     pub problems: BTreeSet<String>,
     /// Fill of maps: name, entries, room.
     pub fills: Vec<(&'static str, u64, u64)>,
+}
+
+/// A frontend that the kernel does not have as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The Service it belongs to.
+    pub service: ServiceName,
+    /// Why, and what to do.
+    pub problem: String,
 }
 
 /// The effect's state. Everything in the kernel but flows and announcements is written by this one owner.
@@ -274,10 +283,13 @@ impl Datapath {
                     self.applied.insert(*key, Arc::clone(frontend));
                 }
                 Err(problem) => {
-                    let problem = format!("{:#}", anyhow::Error::new(problem));
-                    if self.report.refused.insert(*key, problem.clone()).as_ref() != Some(&problem)
-                    {
-                        error!(frontend = %table::show(key), service = %frontend.service, %problem, "a frontend was refused");
+                    let refusal = Refusal {
+                        service: frontend.service.clone(),
+                        problem: format!("{:#}", anyhow::Error::new(problem)),
+                    };
+                    if self.report.refused.get(key) != Some(&refusal) {
+                        error!(frontend = %table::show(key), service = %refusal.service, problem = %refusal.problem, "a frontend was refused");
+                        self.report.refused.insert(*key, refusal);
                     }
                 }
             }
