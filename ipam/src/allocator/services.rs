@@ -16,7 +16,8 @@ pub(super) struct Slot(usize);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Services {
     slots: HashMap<ServiceId, Slot>,
-    entries: Vec<Option<Entry>>,
+    /// Boxed, so that one service more never has to move all the others.
+    entries: Vec<Option<Box<Entry>>>,
     vacant: Vec<Slot>,
 }
 
@@ -34,12 +35,12 @@ impl Services {
 
     /// The service at `slot`.
     pub(super) fn at(&self, slot: Slot) -> Option<&Entry> {
-        self.entries.get(slot.0)?.as_ref()
+        self.entries.get(slot.0)?.as_deref()
     }
 
     /// The service at `slot`, to be changed.
     pub(super) fn at_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
-        self.entries.get_mut(slot.0)?.as_mut()
+        self.entries.get_mut(slot.0)?.as_deref_mut()
     }
 
     /// The service `id`.
@@ -57,7 +58,7 @@ impl Services {
                 Slot(self.entries.len() - 1)
             }
         };
-        self.entries[slot.0] = Some(entry);
+        self.entries[slot.0] = Some(Box::new(entry));
         let known = self.slots.insert(id, slot);
         debug_assert!(known.is_none(), "a service has one slot");
         slot
@@ -68,6 +69,6 @@ impl Services {
         let entry = self.entries.get_mut(slot.0)?.take()?;
         self.slots.remove(&entry.request.id);
         self.vacant.push(slot);
-        Some(entry)
+        Some(*entry)
     }
 }
