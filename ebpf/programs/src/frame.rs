@@ -3,7 +3,7 @@
 use core::mem::size_of;
 
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_OK, TC_ACT_SHOT,
+    __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC,
     bpf_fib_lookup as FibLookup, xdp_action, xdp_md,
 };
 use aya_ebpf::helpers::generated::{
@@ -304,7 +304,8 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn conclude(self, verdict: Verdict) -> Action {
         match verdict {
-            Verdict::Pass => TC_ACT_OK,
+            // Not TC_ACT_OK, which would end the chain: a CNI's programs may stand behind this one.
+            Verdict::Pass => TC_ACT_UNSPEC,
             Verdict::Drop => TC_ACT_SHOT,
             // The stack reads the EtherType before this hook; only another receive makes it look again.
             // SAFETY: plain helper call.
