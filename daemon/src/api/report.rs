@@ -1,6 +1,6 @@
 //! Reports made from what planners and effects publish. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
@@ -123,7 +123,12 @@ fn service_lease(
     };
     Some(Lease {
         name: name.as_str().to_owned(),
-        kind: "service".to_owned(),
+        kind: if name.carries_addresses() {
+            "service"
+        } else {
+            "allocator"
+        }
+        .to_owned(),
         holder: record.holder.as_ref().map(|holder| holder.node.to_string()),
         ours: record
             .holder
@@ -139,14 +144,13 @@ fn service_lease(
     })
 }
 
-/// The data path: where it is attached, how full its maps are, what it did. `forwarding` is the mode
-/// asked for.
+/// The data path: where it is attached, how full its maps are, what it did.
 pub fn datapath(
     report: &DatapathReport,
     counters: &[(Counter, u64)],
     pinned: Option<PathBuf>,
-    forwarding: &str,
 ) -> Datapath {
+    let forwarding = forwarding(report);
     let interfaces = report.uplinks.iter().map(|uplink| Interface {
         name: uplink.name.clone(),
         attached: uplink.hook.map(str::to_owned),
@@ -172,6 +176,15 @@ pub fn datapath(
         maps: maps.collect(),
         verdicts: verdicts.collect(),
     }
+}
+
+/// How other nodes are reached; the kinds side by side where there are several, and none without other nodes.
+fn forwarding(report: &DatapathReport) -> String {
+    let kinds: BTreeSet<&str> = report.reached.values().copied().collect();
+    if kinds.is_empty() {
+        return "-".to_owned();
+    }
+    kinds.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// What is wrong with the data path.

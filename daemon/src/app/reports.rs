@@ -17,7 +17,7 @@ use crate::api::snapshot::{
     Announcement, Complaint, Frontend, Lease, LeaseStore, Level, MapFill, Pool, ServiceCounts,
     Snapshot, Source, Status, Timestamp,
 };
-use crate::config::{ForwardMode, Settings};
+use crate::config::Settings;
 use crate::effect::announce::{AnnounceReport, AnnouncedTable};
 use crate::effect::datapath::{DatapathReport, Flows};
 use crate::effect::lease::{LeaseHandle, LeaseState, clock};
@@ -131,12 +131,8 @@ impl Snapshot for Reports {
             .collect();
         let counts = status::counts(&plan);
         let path = self.datapath.borrow().clone();
-        let forwarding = match self.settings.datapath.mode {
-            ForwardMode::Auto | ForwardMode::L2Dsr => "l2-dsr",
-            ForwardMode::Snat => "snat",
-        };
         let pinned = self.settings.datapath.bpffs.join("landfall");
-        let mut datapath = report::datapath(&path, &self.counters.read(), Some(pinned), forwarding);
+        let mut datapath = report::datapath(&path, &self.counters.read(), Some(pinned));
         datapath.maps.push(MapFill {
             name: "connections".to_owned(),
             entries: self.flows.report().flows,

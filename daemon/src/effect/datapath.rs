@@ -72,6 +72,8 @@ pub struct DatapathReport {
     pub refused: BTreeMap<FrontendKey, Refusal>,
     /// What failed otherwise, such as the socket programs.
     pub problems: BTreeSet<String>,
+    /// How each other node is reached: `l2-dsr`, `snat` or `unreachable`.
+    pub reached: BTreeMap<NodeName, &'static str>,
     /// Fill of maps: name, entries, room.
     pub fills: Vec<(&'static str, u64, u64)>,
 }
@@ -203,6 +205,7 @@ impl Datapath {
         links: &[Link],
     ) -> table::Surroundings {
         let attached = self.uplinks.attached();
+        let mut reached = BTreeMap::new();
         let mut nodes = BTreeMap::new();
         let mut macs = HashMap::new();
         for (name, theirs) in peers.iter().filter(|(name, _)| **name != self.options.node) {
@@ -214,6 +217,12 @@ impl Datapath {
                             .iter()
                             .filter_map(|link| Some((link.mac?.0, u32::from(index)))),
                     );
+                    let how = match reach {
+                        Reach::L2Dsr { .. } => "l2-dsr",
+                        Reach::Snat => "snat",
+                        Reach::Unreachable => "unreachable",
+                    };
+                    reached.insert(name.clone(), how);
                     nodes.insert(name.clone(), (index, reach));
                 }
                 Err(problem) => {
@@ -227,6 +236,7 @@ impl Datapath {
         if let Err(error) = self.peers.set_macs(&macs) {
             warn!(%error, "the peers' table was not written whole; it will be tried again");
         }
+        self.report.reached = reached;
         if nodes.values().any(|(_, reach)| *reach == Reach::Snat) {
             self.uplinks.back(&mut self.loaded);
         }
