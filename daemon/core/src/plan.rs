@@ -46,7 +46,7 @@ pub struct PlanSettings {
 /// What effects shall bring about. Parts that did not change are the same `Arc`s as in the plan before.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Every source has synced. While false, parts lack what a source has yet to tell of, and are not to be carried
+    /// Every source has synced, and the record of assignments was read. While false, parts lack what a source has yet to tell of, and are not to be carried
     /// out; nothing is allocated either.
     pub complete: bool,
     /// This node's interfaces.

@@ -207,6 +207,13 @@ async fn nothing_that_could_delete_is_published_before_every_source_has_synced()
     assert!(agent.published.desired.borrow().is_none() && agent.published.vips.borrow().is_none());
     assert!(agent.published.proposal.borrow().is_none());
     agent.say(vec![Change::Synced(SourceId::Manifests)]).await;
+    // Without the record no service has its address: what an earlier agent left in the kernel would be swept.
+    let plan = agent.store_until(|plan| plan.missing.is_empty()).await;
+    assert!(!plan.complete && agent.published.table.borrow().is_none());
+    agent.assignments.send_replace(Some(ObservedAssignments {
+        revision: None,
+        record: Arc::default(),
+    }));
     agent.store_until(|plan| plan.complete).await;
     assert!(agent.published.table.borrow().is_some());
     assert!(agent.published.desired.borrow().is_some() && agent.published.vips.borrow().is_some());

@@ -183,7 +183,8 @@ impl Planner {
             ground,
             ..
         } = std::mem::take(&mut self.dirty);
-        let complete = self.missing.is_empty();
+        // Without the record of assignments there would be no frontends, and a restarted agent would sweep the data path.
+        let complete = self.missing.is_empty() && self.observed.assignments.is_some();
         self.addresses
             .set_allocating(complete && self.observed.allocating);
         let own = ground.then(|| self.own_addresses());
