@@ -224,7 +224,12 @@ impl Tenure {
                 renewals: self.renewals,
                 duration: settings.lease_duration,
                 fenced_by,
-                payload: payload.clone(),
+                // An agent that has just started has nothing to tell yet: what its predecessor told stands, or peers would
+                // take the node's endpoints out for that moment.
+                payload: match record {
+                    Some(record) if payload.is_empty() => record.payload.clone(),
+                    _ => payload.clone(),
+                },
             },
         )
     }

@@ -71,3 +71,36 @@ fn a_payload_published_between_renewals_is_written_at_once() {
     let actions = election.handle(Event::Payload("news".into()), at(300));
     assert_eq!(renewal(&actions).map(|(_, payload)| payload), Some("news"));
 }
+
+#[test]
+fn a_restarted_agents_first_write_keeps_what_its_predecessor_told() {
+    let node = NodeName::new("n1");
+    let me = Identity {
+        node: node.clone(),
+        incarnation: Incarnation(2),
+        boot: BootId(1),
+        first_term: Term(9),
+    };
+    let before = NodeLease {
+        node: node.clone(),
+        incarnation: Incarnation(1),
+        boot: BootId(1),
+        term: Term(3),
+        renewals: 7,
+        duration: Duration::from_secs(3),
+        fenced_by: None,
+        payload: "old news".into(),
+    };
+    let mut election = Election::new(me, Settings::default(), at(0));
+    election.handle(
+        Event::Observed {
+            name: LeaseName::of_node(&node),
+            revision: Some(Revision(7)),
+            content: Content::Record(Record::Node(before)),
+        },
+        at(0),
+    );
+    let actions = election.handle(Event::Synced, at(1));
+    let (_, payload) = renewal(&actions).expect("it takes its own lease at once");
+    assert_eq!(payload, "old news");
+}
