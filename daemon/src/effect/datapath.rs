@@ -30,7 +30,7 @@ use tracing::{error, info, warn};
 use super::membership;
 
 pub use collection::{FlowReport, Flows};
-pub use uplinks::{Attach, Mode, UplinkReport, hook_named};
+pub use uplinks::{Attach, Mode, UplinkReport};
 
 /// How often what is there is compared with the plan though nothing changed.
 const RECONCILE: Duration = Duration::from_secs(30);

@@ -6,7 +6,7 @@ use std::path::Path;
 use landfall_core::model::{Link, LinkIndex, LinkKind};
 use landfall_ebpf::abi::Address;
 use landfall_ebpf::abi::node::Interface;
-use landfall_ebpf::attach::{Hook, has_tcx};
+use landfall_ebpf::attach::Hook;
 use landfall_ebpf::loader::Loaded;
 use landfall_ebpf::peers::{Peers, Reach};
 use tracing::{error, info, warn};
@@ -248,16 +248,4 @@ pub(super) fn reach(mode: Mode, attached: &[LinkIndex], ours: &[Link], theirs: &
     } else {
         Reach::Snat
     }
-}
-
-/// The hook of this name, as settings have it.
-pub fn hook_named(name: &str) -> Option<Attach> {
-    Some(match name {
-        "auto" => Attach::Auto,
-        "xdp" => Attach::Only(Hook::XdpNative),
-        "xdp-generic" => Attach::Only(Hook::XdpGeneric),
-        "tcx" if has_tcx() => Attach::Only(Hook::Tcx),
-        "tcx" | "clsact" => Attach::Only(Hook::Clsact),
-        _ => return None,
-    })
 }
