@@ -7,4 +7,5 @@
 pub mod election;
 pub mod model;
 pub mod plan;
+pub mod quorum;
 pub mod report;
