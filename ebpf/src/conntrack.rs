@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use aya::maps::{MapData, MapError};
 use landfall_ebpf_abi::flow::{
-    FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SNAT, Flow, FlowKey, Reply, ReplyKey,
+    FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SNAT, FLOW_SUPERSEDED, Flow, FlowKey, Reply,
+    ReplyKey,
 };
 use landfall_ebpf_abi::{Address, PortNumber, map};
 
@@ -66,7 +67,7 @@ impl FlowState {
     /// The state that both directions' entries add up to.
     pub fn of(protocol: u8, flow: &Flow, reply: Option<&Reply>) -> Self {
         let answer = reply.map_or(0, |reply| reply.flags);
-        if (flow.flags | answer) & FLOW_RESET != 0 {
+        if (flow.flags | answer) & (FLOW_RESET | FLOW_SUPERSEDED) != 0 {
             return Self::Closed;
         }
         match (flow.flags & FLOW_FIN != 0, answer & FLOW_FIN != 0) {

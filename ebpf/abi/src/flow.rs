@@ -120,5 +120,9 @@ pub const FLOW_RESET: u32 = 1 << 1;
 pub const FLOW_ESTABLISHED: u32 = 1 << 2;
 /// The source is this node's: a SNAT flow.
 pub const FLOW_SNAT: u32 = 1 << 3;
+/// On an answer's entry: a connection straight to the endpoint has taken the ends of this one, which is over.
+pub const FLOW_SUPERSEDED: u32 = 1 << 4;
+/// Any of these, on either side: a SYN begins another connection.
+pub const FLOW_ENDS: u32 = FLOW_FIN | FLOW_RESET | FLOW_SUPERSEDED;
 
 crate::pod!(FlowKey: 40, Flow: 48, ReplyKey: 40, Reply: 48);

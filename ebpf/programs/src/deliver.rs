@@ -5,7 +5,8 @@ use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns}
 use aya_ebpf::maps::lpm_trie::Key;
 use landfall_ebpf_abi::counter::Counter;
 use landfall_ebpf_abi::flow::{
-    FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, Flow, FlowKey, Reply, ReplyKey, TICK_SHIFT,
+    FLOW_ENDS, FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SUPERSEDED, Flow, FlowKey, Reply,
+    ReplyKey, TICK_SHIFT,
 };
 use landfall_ebpf_abi::hash;
 use landfall_ebpf_abi::service::{
@@ -17,7 +18,7 @@ use landfall_ebpf_abi::{Address, PortNumber};
 use crate::count::count;
 use crate::forward;
 use crate::frame::Frame;
-use crate::maps::{BACKENDS, FLOWS, REPLIES, SOURCE_RANGES};
+use crate::maps::{BACKEND_FILTER, BACKENDS, FLOWS, REPLIES, SOURCE_RANGES};
 use crate::packet::{
     Arriving, ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, Packet, TCP, TCP_ACK, TCP_FIN,
     TCP_RST, TCP_SYN,
@@ -103,6 +104,62 @@ pub fn flags_of(packet: &Packet) -> u32 {
     flags
 }
 
+/// Whether a packet begins another connection where `flow`'s entry is of one that either side has ended.
+#[inline(always)]
+pub fn begins_anew(packet: &Packet, flow: &Flow, reply_key: &mut ReplyKey) -> bool {
+    if !packet.begins() {
+        return false;
+    }
+    if flow.flags & FLOW_ENDS != 0 {
+        return true;
+    }
+    *reply_key = ReplyKey::new(
+        flow.backend,
+        flow.source,
+        flow.backend_port,
+        flow.source_port,
+        packet.key.protocol,
+    );
+    // SAFETY: words are written whole.
+    unsafe { REPLIES.get(&*reply_key) }.is_some_and(|reply| reply.flags & FLOW_ENDS != 0)
+}
+
+/// A packet that begins a connection straight to an address which may be an endpoint's. If the client has lately spoken with
+/// that endpoint through a frontend, with the same port, and that is over, the answers are no longer the frontend's.
+#[inline(never)]
+pub fn bypassed(arriving: &mut Arriving) {
+    let packet = &arriving.packet;
+    let bit = hash::filter_bit(&packet.key.frontend.words);
+    match BACKEND_FILTER.get(bit >> 6) {
+        Some(word) if word & (1 << (bit & 63)) != 0 => {}
+        _ => return,
+    }
+    arriving.reply_key = ReplyKey::new(
+        packet.key.frontend,
+        packet.key.client,
+        packet.key.frontend_port,
+        packet.key.client_port,
+        packet.key.protocol,
+    );
+    let Some(reply) = REPLIES.get_ptr_mut(&arriving.reply_key) else {
+        return;
+    };
+    // SAFETY: entries live until the program ends; words are written whole.
+    let reply = unsafe { &mut *reply };
+    // The packet is not a frontend's: its key's place is free for that of the flow in the way.
+    arriving.packet.key.frontend = reply.frontend;
+    arriving.packet.key.frontend_port = reply.frontend_port;
+    // SAFETY: as above.
+    let asked = match unsafe { FLOWS.get(&arriving.packet.key) } {
+        Some(flow) if flow.backend == arriving.reply_key.backend => flow.flags,
+        _ => FLOW_RESET,
+    };
+    // An end that only one side has seen leaves the flow its answers. If the client has forgotten it, they make it reset.
+    if (asked | reply.flags) & FLOW_RESET != 0 || asked & reply.flags & FLOW_FIN != 0 {
+        reply.flags |= FLOW_SUPERSEDED;
+    }
+}
+
 /// Delivers a packet of a known flow. A SYN that finds a closed flow's entry begins a new one.
 #[inline(always)]
 fn established(frame: impl Frame, arriving: &mut Arriving) -> Option<Action> {
@@ -110,7 +167,7 @@ fn established(frame: impl Frame, arriving: &mut Arriving) -> Option<Action> {
     let flow = FLOWS.get_ptr_mut(&packet.key)?;
     // SAFETY: entries live until the program ends; words are written whole.
     let flow = unsafe { &mut *flow };
-    if packet.begins() && flow.flags & (FLOW_FIN | FLOW_RESET) != 0 {
+    if begins_anew(packet, flow, &mut arriving.reply_key) {
         return None;
     }
     let now = now();

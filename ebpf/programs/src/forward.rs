@@ -28,9 +28,13 @@ pub fn arriving(frame: impl Frame, interface: &Interface, v6: bool, passed_on: b
     let Some(arriving) = Arriving::scratch() else {
         return frame.conclude(Verdict::Pass);
     };
-    if !parse(frame, v6, &mut arriving.packet)
-        || !may_be_frontend(&arriving.packet.key.frontend.words)
-    {
+    if !parse(frame, v6, &mut arriving.packet) {
+        return frame.conclude(Verdict::Pass);
+    }
+    if !may_be_frontend(&arriving.packet.key.frontend.words) {
+        if arriving.packet.begins() {
+            deliver::bypassed(arriving);
+        }
         return frame.conclude(Verdict::Pass);
     }
     let Some(place) = frame.at::<Ethernet>(0) else {
@@ -223,6 +227,10 @@ fn no_frontend(frame: impl Frame, arriving: &mut Arriving, interface: &Interface
             .is_some()
     } {
         return reject::with(frame, arriving, Counter::RejectedNoService);
+    }
+    if arriving.packet.begins() {
+        deliver::bypassed(arriving);
+        return frame.conclude(Verdict::Pass);
     }
     snat::reply(frame, arriving, interface)
 }

@@ -1,6 +1,7 @@
 //! Egress of an uplink: an endpoint's answer gets its frontend's address back, and the client's own port.
 
 use landfall_ebpf_abi::counter::Counter;
+use landfall_ebpf_abi::flow::FLOW_SUPERSEDED;
 use landfall_ebpf_abi::hash;
 
 use crate::count::count;
@@ -50,6 +51,9 @@ fn decide(frame: impl Frame) -> Verdict {
     };
     // SAFETY: entries live until the program ends; words are written whole.
     let reply = unsafe { &mut *reply };
+    if reply.flags & FLOW_SUPERSEDED != 0 {
+        return Verdict::Pass;
+    }
     let now = now();
     if reply.seen != now {
         reply.seen = now;

@@ -16,7 +16,9 @@ use landfall_ebpf_abi::service::Frontend;
 use landfall_ebpf_abi::{Address, PortNumber};
 
 use crate::count::count;
-use crate::deliver::{TRANSLATED_PORTS, TRANSLATED_PORTS_FIRST, admitted, flags_of, now, record};
+use crate::deliver::{
+    TRANSLATED_PORTS, TRANSLATED_PORTS_FIRST, admitted, begins_anew, flags_of, now, record,
+};
 use crate::frame::Frame;
 use crate::maps::{BACKENDS, FLOWS, REPLIES};
 use crate::packet::{Arriving, Endpoints, Ethernet};
@@ -35,10 +37,13 @@ pub fn forward(
     interface: &Interface,
 ) -> Action {
     let packet = &arriving.packet;
-    arriving.new = match FLOWS.get_ptr_mut(&packet.key) {
+    let known = FLOWS
+        .get_ptr_mut(&packet.key)
+        // SAFETY: entries live until the program ends; words are written whole.
+        .map(|flow| unsafe { &mut *flow })
+        .filter(|flow| !begins_anew(packet, flow, &mut arriving.reply_key));
+    arriving.new = match known {
         Some(flow) => {
-            // SAFETY: entries live until the program ends; words are written whole.
-            let flow = unsafe { &mut *flow };
             let now = now();
             if flow.seen != now {
                 flow.seen = now;
