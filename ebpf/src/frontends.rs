@@ -2,6 +2,10 @@
 //!
 //! A change never shows half: lookup tables and endpoints are written to ranges that nothing refers to yet, then the
 //! frontend's entry is replaced, then the old ranges rest and are given back.
+//!
+//! What flows need that no longer match the tables is in [`moved`].
+
+mod moved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -10,8 +14,8 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{MapData, MapError};
 use landfall_ebpf_abi::service::{
     Backend, FRONTEND_ADDRESS, FRONTEND_AFFINITY, FRONTEND_EXTERNAL, FRONTEND_PREVIOUS,
-    FRONTEND_SOURCE_RANGES, Frontend, FrontendKey, SLOT_DRAINED, SOURCE_RANGE_FRONTEND_BITS,
-    SlotTable, SourceRange,
+    FRONTEND_SOURCE_RANGES, FRONTEND_UNSETTLED, Frontend, FrontendKey, SLOT_DRAINED,
+    SOURCE_RANGE_FRONTEND_BITS, SlotTable, SourceRange,
 };
 use landfall_ebpf_abi::{Address, PortNumber, map};
 
@@ -20,6 +24,8 @@ use crate::loader::{Array, Hash, Loaded};
 use crate::maglev;
 use crate::range::Ranges;
 use crate::tables::{SlotTables, TableError};
+
+pub use moved::{Change, Choice, Choices, ROOM as MOVED_ROOM};
 
 /// An endpoint of this node, or of another that is reached by SNAT or by a local client.
 pub type Endpoint = (Address, PortNumber);
@@ -85,6 +91,8 @@ pub enum FrontendError {
 struct Held {
     entry: Frontend,
     spec: Option<Spec>,
+    /// When its node table changed last, while that is not settled.
+    unsettled: Option<(Change, Instant)>,
 }
 
 /// The service table. One owner: the data path effect.
@@ -101,6 +109,7 @@ pub struct Frontends {
     places: Ranges,
     next_id: u32,
     max_frontends: u32,
+    moved: moved::MovedFlows,
 }
 
 impl Frontends {
@@ -126,8 +135,18 @@ impl Frontends {
             }
             places.claim(entry.backend_base, u32::from(entry.backend_count));
             next_id = next_id.max(entry.id.saturating_add(1));
-            held.insert(key, Held { entry, spec: None });
+            let unsettled = (entry.flags & FRONTEND_UNSETTLED != 0)
+                .then(|| (Change::default(), Instant::now()));
+            held.insert(
+                key,
+                Held {
+                    entry,
+                    spec: None,
+                    unsettled,
+                },
+            );
         }
+        let moved = moved::MovedFlows::take(loaded)?;
         Ok(Self {
             map,
             filter: Filter::new(loaded.take(map::FRONTEND_FILTER)),
@@ -141,6 +160,7 @@ impl Frontends {
             places,
             next_id,
             max_frontends: options.max_frontends,
+            moved,
         })
     }
 
@@ -181,7 +201,8 @@ impl Frontends {
             return Err(FrontendError::Frontends(self.max_frontends));
         }
         let before = self.held.get(&key).map(|held| held.entry);
-        let entry = self.write_parts(spec, before, now)?;
+        let mut entry = self.write_parts(spec, before, now)?;
+        let unsettled = self.unsettle(&key, &mut entry, now);
         if let Err(error) = self.map.insert(key, entry, 0) {
             self.give_back(&entry, now);
             return Err(error.into());
@@ -196,6 +217,7 @@ impl Frontends {
                 Held {
                     entry,
                     spec: Some(spec.clone()),
+                    unsettled,
                 },
             )
             .and_then(|held| held.spec);
@@ -373,7 +395,9 @@ impl Frontends {
         let Some(before) = before else {
             return Ok(Vec::new());
         };
-        let table = if before.nodes == nodes {
+        // Of an unsettled table not all was told: what is older is found by the one before.
+        let unsettled = before.flags & FRONTEND_UNSETTLED != 0 && before.previous_nodes.slots > 0;
+        let table = if before.nodes == nodes || unsettled {
             before.previous_nodes
         } else {
             before.nodes

@@ -46,11 +46,17 @@ pub enum Counter {
     ProbeEchoed,
     /// A local client's connect was rewritten.
     SocketRewritten,
+    /// Sent to the node that has told that it keeps the flow.
+    AskedKeeper,
+    /// Arrived for a flow that this node had told of, and does not know any more.
+    AskedInVain,
+    /// Dropped for its sender to re-send: who keeps the connection is about to be told.
+    DroppedUnsettled,
 }
 
 impl Counter {
     /// All counters in order of their index.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Forwarded,
         Self::DeliveredEstablished,
         Self::DeliveredNew,
@@ -72,6 +78,9 @@ impl Counter {
         Self::DroppedMalformed,
         Self::ProbeEchoed,
         Self::SocketRewritten,
+        Self::AskedKeeper,
+        Self::AskedInVain,
+        Self::DroppedUnsettled,
     ];
 
     /// Its name as a label value.
@@ -98,6 +107,9 @@ impl Counter {
             Self::DroppedMalformed => "dropped_malformed",
             Self::ProbeEchoed => "probe_echoed",
             Self::SocketRewritten => "socket_rewritten",
+            Self::AskedKeeper => "asked_keeper",
+            Self::AskedInVain => "asked_in_vain",
+            Self::DroppedUnsettled => "dropped_unsettled",
         }
     }
 }

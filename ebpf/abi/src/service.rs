@@ -92,6 +92,11 @@ pub const FRONTEND_MOVED_FLOWS: u32 = 1 << 4;
 /// `previous_nodes` is to be consulted.
 pub const FRONTEND_PREVIOUS: u32 = 1 << 5;
 
+/// The tables have changed and not every node has told yet which flows it keeps: a TCP packet that begins nothing and whose
+/// flow nobody here knows is dropped, for its sender to re-send it, and not reset. `previous_nodes` is the last table of which
+/// all was told.
+pub const FRONTEND_UNSETTLED: u32 = 1 << 6;
+
 /// Set on a slot of `previous_nodes` whose node has no endpoint for new flows left: only a connection may be passed there.
 pub const SLOT_DRAINED: u16 = 1 << 15;
 

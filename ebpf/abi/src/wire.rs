@@ -1,10 +1,15 @@
 //! What nodes of one LAN say to each other in Ethernet frames.
 //!
-//! Both uses share one EtherType of IEEE 802's local experimental range; the first nibble of the payload tells them apart:
-//! 4 and 6 are IP packets passed on, 1 is a probe.
+//! One EtherType of IEEE 802's local experimental range is for packets that go no further and for what agents and programs
+//! tell each other; the first nibble of the payload tells them apart: 4 and 6 are IP packets passed on, 1 is a probe, 2 is
+//! the agents' exchange on moved flows. Another EtherType is for packets that may go on once more.
 
 /// IEEE 802 Local Experimental EtherType 1 (IEEE 802-2014, section 9.2.4), in host order.
 pub const ETHERTYPE_LANDFALL: u16 = 0x88b5;
+
+/// IEEE 802 Local Experimental EtherType 2, in host order: a packet for a node that has told that it keeps the flow. If it
+/// does not, it may pass the packet on once, as [`ETHERTYPE_LANDFALL`].
+pub const ETHERTYPE_ASKED: u16 = 0x88b6;
 
 /// A liveness probe or its echo: the payload of a frame of [`ETHERTYPE_LANDFALL`], padded to the Ethernet minimum.
 #[repr(C)]
@@ -24,6 +29,10 @@ pub struct Probe {
 pub const PROBE_REQUEST: u8 = 0x10;
 /// Answers a request.
 pub const PROBE_ECHO: u8 = 0x11;
+/// First octet of a frame in which an agent tells of flows it keeps.
+pub const MOVED_TELLING: u8 = 0x20;
+/// First octet of a frame that acknowledges such.
+pub const MOVED_HEARD: u8 = 0x21;
 /// Current version of [`Probe`].
 pub const PROBE_VERSION: u8 = 1;
 

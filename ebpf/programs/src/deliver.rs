@@ -9,24 +9,52 @@ use landfall_ebpf_abi::flow::{
     ReplyKey, TICK_SHIFT,
 };
 use landfall_ebpf_abi::hash;
+use landfall_ebpf_abi::node::NODE_INDEX_SELF;
 use landfall_ebpf_abi::service::{
-    FRONTEND_SOURCE_RANGES, Frontend, SOURCE_RANGE_FRONTEND_BITS, SourceRange,
+    FRONTEND_SOURCE_RANGES, FRONTEND_UNSETTLED, Frontend, SOURCE_RANGE_FRONTEND_BITS, SourceRange,
 };
-use landfall_ebpf_abi::wire::ETHERTYPE_LANDFALL;
 use landfall_ebpf_abi::{Address, PortNumber};
 
 use crate::count::count;
 use crate::forward;
 use crate::frame::Frame;
-use crate::maps::{BACKEND_FILTER, BACKENDS, FLOWS, REPLIES, SOURCE_RANGES};
+use crate::maps::{BACKEND_FILTER, BACKENDS, FLOWS, MOVED_FLOWS, REPLIES, SOURCE_RANGES};
 use crate::packet::{
-    Arriving, ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, Packet, TCP, TCP_ACK, TCP_FIN,
-    TCP_RST, TCP_SYN,
+    Arriving, ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, Packet, TCP_ACK, TCP_FIN, TCP_RST,
+    TCP_SYN,
 };
-use crate::verdict::{Action, BEGIN, REJECT, Verdict};
+use crate::uplink::from_peer;
+use crate::verdict::{Action, BEGIN, GO_ON, REJECT, Verdict};
 
 /// Source ports tried where two flows would meet at one endpoint.
 const PORT_ATTEMPTS: u32 = 16;
+
+/// The frontend has flows that no longer match the tables. [`GO_ON`] where this is none of them, or one that is over.
+#[inline(never)]
+pub fn kept(frame: impl Frame, arriving: &mut Arriving) -> Action {
+    if arriving.packet.begins() {
+        // Another connection of the same ends: it goes by the tables, and so shall all that follows.
+        let _ = MOVED_FLOWS.remove(&arriving.packet.key);
+        return GO_ON;
+    }
+    // SAFETY: a plain word.
+    let Some(keeper) = (unsafe { MOVED_FLOWS.get(&arriving.packet.key) }) else {
+        return GO_ON;
+    };
+    let keeper = *keeper as u16;
+    let from_peer = from_peer(&arriving.ethernet);
+    if (keeper == NODE_INDEX_SELF || from_peer)
+        && let Some(action) = established(frame, arriving)
+    {
+        return action;
+    }
+    match forward::reachable(keeper) {
+        None => GO_ON,
+        // The second hop is the last one.
+        Some(node) if from_peer => forward::pass_on(frame, &arriving.ethernet, node),
+        Some(node) => forward::ask(frame, &arriving.ethernet, node),
+    }
+}
 
 /// This node is the table's choice.
 #[inline(never)]
@@ -34,12 +62,10 @@ pub fn chosen(frame: impl Frame, arriving: &mut Arriving, frontend: &Frontend) -
     if let Some(action) = established(frame, arriving) {
         return action;
     }
-    if !arriving.packet.begins()
-        && let Some(node) = forward::previous(frontend, arriving)
-    {
-        return forward::pass_on(frame, &arriving.ethernet, node);
+    match forward::previous(frontend, arriving) {
+        Some(node) => forward::pass_on(frame, &arriving.ethernet, node),
+        None => unknown(frame, arriving, frontend),
     }
-    BEGIN
 }
 
 /// Another node chose this one, though this node's table says otherwise: tables differ for a moment.
@@ -48,22 +74,45 @@ pub fn forwarded(frame: impl Frame, arriving: &mut Arriving, frontend: &Frontend
     if let Some(action) = established(frame, arriving) {
         return action;
     }
-    // Something new stays where it was sent, if it can be served here.
-    let new = arriving.packet.begins() || arriving.packet.key.protocol != TCP;
-    if (!new || frontend.local.slots == 0)
-        && let Some(node) = forward::current(frontend, arriving.hash)
-    {
-        return forward::pass_on(frame, &arriving.ethernet, node);
+    let mut node = None;
+    if !arriving.packet.begins() {
+        // What is older than the last settled table is where that says, unless told of; the rest is younger.
+        if frontend.flags & FRONTEND_UNSETTLED != 0 {
+            node = forward::previous(frontend, arriving);
+        }
+        if node.is_none() {
+            node = forward::current(frontend, arriving.hash);
+        }
+    } else if frontend.local.slots == 0 {
+        // Something new stays where it was sent, if it can be served here.
+        node = forward::current(frontend, arriving.hash);
     }
-    BEGIN
+    match node {
+        Some(node) => forward::pass_on(frame, &arriving.ethernet, node),
+        None => unknown(frame, arriving, frontend),
+    }
+}
+
+/// Another node was told that this one keeps the flow. If that is over, the present choice may know another one of the same
+/// ends; it is not to be held up by a left-over.
+#[inline(never)]
+pub fn asked(frame: impl Frame, arriving: &mut Arriving, frontend: &Frontend) -> Action {
+    if let Some(action) = established(frame, arriving) {
+        return action;
+    }
+    count(Counter::AskedInVain);
+    match forward::current(frontend, arriving.hash) {
+        Some(node) => forward::pass_on(frame, &arriving.ethernet, node),
+        None => unknown(frame, arriving, frontend),
+    }
 }
 
 /// Another node believes that this one knows the flow. The frame goes no further.
 #[inline(never)]
-pub fn passed_on(frame: impl Frame, arriving: &mut Arriving) -> Action {
+pub fn passed_on(frame: impl Frame, arriving: &mut Arriving, frontend: &Frontend) -> Action {
     match established(frame, arriving) {
         Some(action) => action,
-        None => BEGIN,
+        None => unknown(frame, arriving, frontend),
     }
 }
 
@@ -73,12 +122,21 @@ pub fn without_choice(frame: impl Frame, arriving: &mut Arriving, frontend: &Fro
     if let Some(action) = established(frame, arriving) {
         return action;
     }
-    if !arriving.packet.begins()
-        && let Some(node) = forward::previous(frontend, arriving)
-    {
-        return forward::pass_on(frame, &arriving.ethernet, node);
+    match forward::previous(frontend, arriving) {
+        Some(node) => forward::pass_on(frame, &arriving.ethernet, node),
+        None => unknown(frame, arriving, frontend),
     }
-    REJECT
+}
+
+/// A packet of a flow that nobody to be asked knows begins it here; a connection's is left to its sender to re-send as long as
+/// others may not have told yet that it is theirs.
+#[inline(always)]
+fn unknown(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Action {
+    if forward::unsettled(frontend, &arriving.packet) {
+        count(Counter::DroppedUnsettled);
+        return frame.conclude(Verdict::Drop);
+    }
+    BEGIN
 }
 
 /// Now, in ticks of connection tracking.
@@ -329,7 +387,7 @@ fn hand_over(frame: impl Frame, arriving: &mut Arriving) -> Action {
         count(Counter::DroppedMalformed);
         return frame.conclude(Verdict::Drop);
     }
-    if arriving.ethernet.ethertype != ETHERTYPE_LANDFALL.to_be() {
+    if matches!(arriving.ethernet.ethertype, ETHERTYPE_V4 | ETHERTYPE_V6) {
         return frame.conclude(Verdict::Pass);
     }
     let Some(place) = frame.at::<Ethernet>(0) else {

@@ -4,27 +4,26 @@
 //! is re-sent with the chosen node's Ethernet address, IP packet untouched.
 
 use landfall_ebpf_abi::counter::Counter;
-use landfall_ebpf_abi::flow::FlowKey;
 use landfall_ebpf_abi::hash;
 use landfall_ebpf_abi::node::{Interface, NODE_INDEX_SELF, NODE_L2_DSR, NODE_SNAT, Node};
 use landfall_ebpf_abi::service::{
-    FRONTEND_AFFINITY, FRONTEND_EXTERNAL, FRONTEND_MOVED_FLOWS, FRONTEND_PREVIOUS, Frontend,
-    FrontendKey, ROW_SLOTS, SLOT_DRAINED, SlotTable,
+    FRONTEND_AFFINITY, FRONTEND_EXTERNAL, FRONTEND_MOVED_FLOWS, FRONTEND_PREVIOUS,
+    FRONTEND_UNSETTLED, Frontend, FrontendKey, ROW_SLOTS, SLOT_DRAINED, SlotTable,
 };
-use landfall_ebpf_abi::wire::ETHERTYPE_LANDFALL;
+use landfall_ebpf_abi::wire::{ETHERTYPE_ASKED, ETHERTYPE_LANDFALL};
 
 use crate::count::count;
 use crate::frame::Frame;
-use crate::maps::{FRONTEND_FILTER, FRONTENDS, MOVED_FLOWS, NODES, SLOTS};
-use crate::packet::{Arriving, Ethernet, ICMP, ICMP6, Packet, TCP, UDP, parse};
+use crate::maps::{FRONTEND_FILTER, FRONTENDS, NODES, SLOTS};
+use crate::packet::{Arriving, Ethernet, ICMP, ICMP6, Mark, Packet, TCP, UDP, parse};
 use crate::uplink::from_peer;
-use crate::verdict::{Action, BEGIN, REJECT, Verdict};
+use crate::verdict::{Action, BEGIN, GO_ON, REJECT, Verdict};
 use crate::{deliver, echo, reject, snat};
 
-/// An IP packet from a client, a router, or a node that chose this one; or one that another node passed on, marked, because
-/// this one may know its flow.
+/// An IP packet from a client, a router, or a node that chose this one; or one that another node sent, marked, because this
+/// one may know its flow.
 #[inline(always)]
-pub fn arriving(frame: impl Frame, interface: &Interface, v6: bool, passed_on: bool) -> Action {
+pub fn arriving(frame: impl Frame, interface: &Interface, v6: bool, mark: Mark) -> Action {
     let Some(arriving) = Arriving::scratch() else {
         return frame.conclude(Verdict::Pass);
     };
@@ -55,7 +54,7 @@ pub fn arriving(frame: impl Frame, interface: &Interface, v6: bool, passed_on: b
         return frame.conclude(Verdict::Pass);
     }
     arriving.hash = hash::flow(&packet.key, frontend.flags & FRONTEND_AFFINITY != 0);
-    let mut action = route(frame, arriving, frontend, interface, passed_on);
+    let mut action = route(frame, arriving, frontend, interface, mark);
     if action == BEGIN {
         action = deliver::begin(frame, arriving, frontend);
     }
@@ -72,23 +71,28 @@ fn route(
     arriving: &mut Arriving,
     frontend: &Frontend,
     interface: &Interface,
-    passed_on: bool,
+    mark: Mark,
 ) -> Action {
-    if passed_on {
-        return deliver::passed_on(frame, arriving);
+    match mark {
+        Mark::None => {}
+        Mark::Asked => return deliver::asked(frame, arriving, frontend),
+        Mark::PassedOn => return deliver::passed_on(frame, arriving, frontend),
     }
-    let chosen = match moved(frontend, &arriving.packet.key) {
-        Some(node) => node,
-        None => match slot(
-            &frontend.nodes,
-            hash::node_slot(arriving.hash, frontend.nodes.slots),
-        ) {
-            // The mark concerns only those who ask a table that is out of force.
-            Some(node) => node & !SLOT_DRAINED,
-            // Nobody is ready: flows that live here still go on.
-            None => return deliver::without_choice(frame, arriving, frontend),
-        },
+    if frontend.flags & FRONTEND_MOVED_FLOWS != 0 {
+        let action = deliver::kept(frame, arriving);
+        if action != GO_ON {
+            return action;
+        }
+    }
+    let Some(chosen) = slot(
+        &frontend.nodes,
+        hash::node_slot(arriving.hash, frontend.nodes.slots),
+    ) else {
+        // Nobody is ready: flows that live here still go on.
+        return deliver::without_choice(frame, arriving, frontend);
     };
+    // The mark concerns only those who ask a table that is out of force.
+    let chosen = chosen & !SLOT_DRAINED;
     if chosen == NODE_INDEX_SELF {
         return deliver::chosen(frame, arriving, frontend);
     }
@@ -136,20 +140,11 @@ pub fn slot(table: &SlotTable, index: u32) -> Option<u16> {
     Some(row.slots[index as usize % ROW_SLOTS])
 }
 
-/// The node that keeps a flow which no longer matches the tables.
-#[inline(always)]
-fn moved(frontend: &Frontend, flow: &FlowKey) -> Option<u16> {
-    if frontend.flags & FRONTEND_MOVED_FLOWS == 0 {
-        return None;
-    }
-    // SAFETY: a plain word.
-    unsafe { MOVED_FLOWS.get(flow) }.map(|node| *node as u16)
-}
-
-/// The node that the previous table chose for a flow, if another one and worth asking.
+/// The node that the previous table chose for a packet's flow, if another one and worth asking: not for a packet that begins
+/// a connection.
 #[inline(always)]
 pub fn previous(frontend: &Frontend, arriving: &Arriving) -> Option<&'static Node> {
-    if frontend.flags & FRONTEND_PREVIOUS == 0 {
+    if frontend.flags & FRONTEND_PREVIOUS == 0 || arriving.packet.begins() {
         return None;
     }
     let table = &frontend.previous_nodes;
@@ -160,14 +155,21 @@ pub fn previous(frontend: &Frontend, arriving: &Arriving) -> Option<&'static Nod
     reachable(entry & !SLOT_DRAINED)
 }
 
+/// Whether an unknown packet of a connection is to be re-sent by its sender: nodes have yet to tell of what they keep.
+#[inline(always)]
+pub fn unsettled(frontend: &Frontend, packet: &Packet) -> bool {
+    frontend.flags & FRONTEND_UNSETTLED != 0 && packet.key.protocol == TCP && !packet.begins()
+}
+
 /// The node that the table chooses for a flow, if another one.
 #[inline(always)]
 pub fn current(frontend: &Frontend, hash: u64) -> Option<&'static Node> {
     reachable(slot(&frontend.nodes, hash::node_slot(hash, frontend.nodes.slots))? & !SLOT_DRAINED)
 }
 
+/// A node, if another one and on a shared LAN.
 #[inline(always)]
-fn reachable(index: u16) -> Option<&'static Node> {
+pub fn reachable(index: u16) -> Option<&'static Node> {
     if index == NODE_INDEX_SELF {
         return None;
     }
@@ -198,10 +200,10 @@ fn resend(frame: impl Frame, ethernet: &Ethernet, node: &Node, ethertype: Option
             .write_unaligned(last.read_unaligned());
         (*place).ethertype = ethertype.unwrap_or(ethernet.ethertype);
     }
-    count(if ethertype.is_some() {
-        Counter::PassedOn
-    } else {
-        Counter::Forwarded
+    count(match ethertype {
+        None => Counter::Forwarded,
+        Some(mark) if mark == ETHERTYPE_ASKED.to_be() => Counter::AskedKeeper,
+        Some(_) => Counter::PassedOn,
     });
     if node.ifindex == frame.ifindex() {
         Verdict::Reflect
@@ -214,6 +216,13 @@ fn resend(frame: impl Frame, ethernet: &Ethernet, node: &Node, ethertype: Option
 #[inline(always)]
 pub fn pass_on(frame: impl Frame, ethernet: &Ethernet, node: &Node) -> Action {
     let verdict = resend(frame, ethernet, node, Some(ETHERTYPE_LANDFALL.to_be()));
+    frame.conclude(verdict)
+}
+
+/// Sends a frame, marked, to the node that has told that it keeps the flow.
+#[inline(always)]
+pub fn ask(frame: impl Frame, ethernet: &Ethernet, node: &Node) -> Action {
+    let verdict = resend(frame, ethernet, node, Some(ETHERTYPE_ASKED.to_be()));
     frame.conclude(verdict)
 }
 

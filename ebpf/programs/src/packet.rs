@@ -76,6 +76,18 @@ impl Ethernet {
     }
 }
 
+/// How a packet has come: what a node may still do with it. Each step allows less than the one before, so that no packet
+/// crosses more than two nodes after the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// From a client or a router; or, by its source address, from a node whose table chose this one.
+    None,
+    /// From a node that was told that this one keeps the flow.
+    Asked,
+    /// Passed on; it ends here.
+    PassedOn,
+}
+
 /// What a packet's ends shall be.
 #[derive(Clone, Copy)]
 pub struct Endpoints {

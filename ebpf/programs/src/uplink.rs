@@ -3,12 +3,12 @@
 use landfall_ebpf_abi::counter::Counter;
 use landfall_ebpf_abi::hash;
 use landfall_ebpf_abi::node::{INTERFACE_SLOTS, Interface, PeerKey};
-use landfall_ebpf_abi::wire::ETHERTYPE_LANDFALL;
+use landfall_ebpf_abi::wire::{ETHERTYPE_ASKED, ETHERTYPE_LANDFALL};
 
 use crate::count::count;
 use crate::frame::Frame;
 use crate::maps::{INTERFACES, PEER_FILTER, PEERS};
-use crate::packet::{ETHERNET, ETHERTYPE_ARP, ETHERTYPE_V4, ETHERTYPE_V6, Ethernet};
+use crate::packet::{ETHERNET, ETHERTYPE_ARP, ETHERTYPE_V4, ETHERTYPE_V6, Ethernet, Mark};
 use crate::verdict::{Action, Verdict};
 use crate::{arp, forward, ndp, probe};
 
@@ -32,27 +32,30 @@ pub fn ingress(frame: impl Frame) -> Action {
         return frame.conclude(Verdict::Pass);
     };
     // One call for all kinds: the paths below are inlined, and each copy would take its own share of the stack.
-    let (v6, passed_on) = match ethertype {
-        ETHERTYPE_V4 => (false, false),
-        ETHERTYPE_V6 => (true, false),
-        other if other == ETHERTYPE_LANDFALL.to_be() => {
+    let (v6, mark) = match ethertype {
+        ETHERTYPE_V4 => (false, Mark::None),
+        ETHERTYPE_V6 => (true, Mark::None),
+        other if other == ETHERTYPE_LANDFALL.to_be() || other == ETHERTYPE_ASKED.to_be() => {
+            let asked = other == ETHERTYPE_ASKED.to_be();
+            let mark = if asked { Mark::Asked } else { Mark::PassedOn };
             let Some(first) = frame.at::<u8>(ETHERNET) else {
                 return frame.conclude(Verdict::Pass);
             };
-            // A frame of another node: a probe, or a packet passed on, which the first nibble tells.
+            // A frame of another node: a packet, a probe, or agents' talk, which the first nibble tells.
             // SAFETY: bounds checked by `at`.
             match unsafe { *first } >> 4 {
-                4 => (false, true),
-                6 => (true, true),
+                4 => (false, mark),
+                6 => (true, mark),
+                _ if asked => return frame.conclude(Verdict::Pass),
                 _ => return probe::echo(frame),
             }
         }
         _ => return frame.conclude(Verdict::Pass),
     };
-    if passed_on {
+    if mark != Mark::None {
         count(Counter::MarkedArrived);
     }
-    forward::arriving(frame, interface, v6, passed_on)
+    forward::arriving(frame, interface, v6, mark)
 }
 
 /// This node's entry for the interface, if the frame is for its Ethernet address. A frame that a switch flooded, or that a

@@ -20,5 +20,7 @@ pub type Action = i32;
 
 /// Not a hook's code: the flow is to begin at this node. The caller goes on, so that the stack of this path is free again.
 pub const BEGIN: Action = i32::MIN;
+/// Not a hook's code: nothing was decided, the next road is to be tried.
+pub const GO_ON: Action = i32::MIN + 2;
 /// Not a hook's code: the packet is to be rejected for want of an endpoint.
 pub const REJECT: Action = i32::MIN + 1;
