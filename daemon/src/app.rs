@@ -17,6 +17,7 @@
 //! A second signal ends the process at once: leases and the kernel's deadline run out by themselves,
 //! and the pinned programs forward on.
 
+mod drain;
 mod notify;
 mod reports;
 mod rooms;

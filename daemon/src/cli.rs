@@ -9,9 +9,11 @@ mod check;
 mod cleanup;
 mod client;
 mod crds;
+mod drain;
 mod exit;
 mod format;
 mod generate;
+mod keygen;
 mod render;
 mod settings;
 
@@ -88,7 +90,15 @@ enum Command {
     Lease(List),
     /// Who announces which address, where, since when
     #[command(subcommand)]
-    L2(List),
+    L2(L2),
+    /// Hand over the addresses that other nodes can announce, and take no more, also after a restart
+    #[command(
+        after_help = "Its endpoints go on serving. Examples:\n  landfall drain --wait\n  landfall \
+        undrain\n\nWith --wait, exits with 4 when something is still held at the end of the time."
+    )]
+    Drain(drain::DrainFlags),
+    /// Let this node announce again
+    Undrain,
     /// Validate manifests without applying them
     #[command(
         after_help = "Examples:\n  landfall check pool.yaml service.yaml\n  landfall check \
@@ -110,6 +120,12 @@ enum Command {
         landfall cleanup"
     )]
     Cleanup,
+    /// Make the key that all agents of a cluster share, for `l2.key_file`
+    #[command(
+        after_help = "Example:\n  landfall keygen >/etc/landfall/l2.key && chmod 600 \
+        /etc/landfall/l2.key\n\nThen copy the file to every node."
+    )]
+    Keygen,
     /// Generate what packages ship
     #[command(subcommand, hide = true)]
     Generate(generate::Generate),
@@ -137,6 +153,15 @@ enum List {
     /// List them
     #[command(visible_alias = "ls")]
     List(Output),
+}
+
+#[derive(Debug, Subcommand)]
+enum L2 {
+    /// List them
+    #[command(visible_alias = "ls")]
+    List(Output),
+    /// The last changes of hands, the latest first: when, from whom, to whom, why, and how long nobody answered
+    History(Output),
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
@@ -178,13 +203,19 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lease(List::List(output)) => {
             client::leases(&socket(&cli.global, &inputs)?, &output)
         }
-        Command::L2(List::List(output)) => {
+        Command::L2(L2::List(output)) => {
             client::announcements(&socket(&cli.global, &inputs)?, &output)
         }
+        Command::L2(L2::History(output)) => {
+            client::history(&socket(&cli.global, &inputs)?, &output)
+        }
+        Command::Drain(flags) => drain::drain(&socket(&cli.global, &inputs)?, &flags),
+        Command::Undrain => drain::undrain(&socket(&cli.global, &inputs)?),
         Command::Check(flags) => check::run(&flags, &config::load(&inputs)?.settings.services),
         Command::Crds(flags) => crds::run(&flags),
         Command::Bpf(bpf) => bpf::run(&bpf, &config::load(&inputs)?.settings),
         Command::Cleanup => cleanup::run(&config::load(&inputs)?.settings),
+        Command::Keygen => keygen::run(),
         Command::Generate(what) => generate::run(&what),
     }
 }

@@ -3,7 +3,9 @@
 pub mod announce;
 pub mod assignments;
 pub mod datapath;
+pub mod history;
 pub mod lease;
 pub mod liveness;
 pub mod membership;
 pub mod payload;
+pub mod quorum;

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -56,6 +56,22 @@ pub enum AskError {
 /// # Errors
 /// When there is no agent, it does not answer within ten seconds, or declines.
 pub async fn ask<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, AskError> {
+    send(socket, Method::GET, path).await
+}
+
+/// Tells the agent at `socket` to do what `path` stands for.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn tell<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, AskError> {
+    send(socket, Method::POST, path).await
+}
+
+async fn send<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+) -> Result<T, AskError> {
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|source| match source.kind() {
@@ -68,7 +84,7 @@ pub async fn ask<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, As
                 source,
             },
         })?;
-    let (status, body) = tokio::time::timeout(PATIENCE, exchange(stream, path))
+    let (status, body) = tokio::time::timeout(PATIENCE, exchange(stream, method, path))
         .await
         .map_err(|_| AskError::Stuck(socket.to_owned()))??;
     if status == StatusCode::OK {
@@ -80,9 +96,15 @@ pub async fn ask<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, As
     ))
 }
 
-async fn exchange(stream: UnixStream, path: &str) -> Result<(StatusCode, Bytes), hyper::Error> {
+async fn exchange(
+    stream: UnixStream,
+    method: Method,
+    path: &str,
+) -> Result<(StatusCode, Bytes), hyper::Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(HOST, "landfall")
         .body(Empty::<Bytes>::new())
         .expect("constant paths are valid");

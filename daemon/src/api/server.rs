@@ -121,21 +121,47 @@ fn permitted(stream: &UnixStream, owner: u32) -> bool {
 }
 
 async fn respond(request: Request<Incoming>, snapshot: Arc<dyn Snapshot>) -> Answer {
-    if request.method() != Method::GET {
-        let mut response = failure(StatusCode::METHOD_NOT_ALLOWED, "only GET is understood");
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET"));
-        return response;
-    }
     let path = request.uri().path().to_owned();
-    let told = tokio::task::spawn_blocking(move || tell(&path, snapshot.as_ref())).await;
+    let changes = [route::DRAIN, route::UNDRAIN].contains(&path.as_str());
+    let change = match *request.method() {
+        Method::GET if path != route::UNDRAIN => false,
+        Method::POST if changes => true,
+        _ => return not_allowed(changes),
+    };
+    let told = tokio::task::spawn_blocking(move || {
+        if change {
+            drain(path == route::DRAIN, snapshot.as_ref())
+        } else {
+            tell(&path, snapshot.as_ref())
+        }
+    })
+    .await;
     told.unwrap_or_else(|_| {
         failure(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the agent is stopping, or this is a bug",
         )
     })
+}
+
+fn not_allowed(changes: bool) -> Answer {
+    let (methods, problem) = if changes {
+        ("GET, POST", "only GET and POST are understood here")
+    } else {
+        ("GET", "only GET is understood")
+    };
+    let mut response = failure(StatusCode::METHOD_NOT_ALLOWED, problem);
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+fn drain(drained: bool, snapshot: &dyn Snapshot) -> Answer {
+    match snapshot.set_drained(drained) {
+        Ok(drain) => json(StatusCode::OK, &drain),
+        Err(problem) => failure(StatusCode::INTERNAL_SERVER_ERROR, &problem),
+    }
 }
 
 fn tell(path: &str, snapshot: &dyn Snapshot) -> Answer {
@@ -145,6 +171,8 @@ fn tell(path: &str, snapshot: &dyn Snapshot) -> Answer {
         route::POOLS => json(StatusCode::OK, &snapshot.pools()),
         route::LEASES => json(StatusCode::OK, &snapshot.leases()),
         route::L2 => json(StatusCode::OK, &snapshot.announcements()),
+        route::HISTORY => json(StatusCode::OK, &snapshot.history()),
+        route::DRAIN => json(StatusCode::OK, &snapshot.drain()),
         _ => failure(
             StatusCode::NOT_FOUND,
             "no such path; this agent may be of another version",

@@ -23,6 +23,15 @@ pub trait Snapshot: Send + Sync + 'static {
     fn leases(&self) -> Vec<Lease>;
     /// Every address announced, by whichever node.
     fn announcements(&self) -> Vec<Announcement>;
+    /// The last hand-overs that this node has seen, the latest first.
+    fn history(&self) -> Vec<HandOver>;
+    /// Whether this node is drained, and what it still announces.
+    fn drain(&self) -> Drain;
+    /// Hands over what others can announce and takes nothing more, or takes part again. Kept across restarts.
+    ///
+    /// # Errors
+    /// It cannot be kept; says why, and what to do.
+    fn set_drained(&self, drained: bool) -> Result<Drain, String>;
 }
 
 /// The whole agent at a glance.
@@ -44,6 +53,9 @@ pub struct Status {
     pub leases: LeaseStore,
     /// Kernel programs and maps.
     pub datapath: Datapath,
+    /// This node hands over and takes nothing.
+    #[serde(default)]
+    pub drained: bool,
     /// Addresses this node announces.
     pub announced: Vec<Announcement>,
     /// Everything that needs a person.
@@ -59,6 +71,35 @@ impl Status {
                 .iter()
                 .any(|complaint| complaint.severity == Level::Error)
     }
+}
+
+/// Whether a node is drained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// It hands over and takes nothing.
+    pub drained: bool,
+    /// Leases of services that it still holds, because they are on their way or nobody else can announce them.
+    pub held: Vec<String>,
+}
+
+/// One change of hands of a VIP, as a node saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOver {
+    /// When this node saw it.
+    pub at: Timestamp,
+    /// The lease of the VIP.
+    pub lease: String,
+    /// Its addresses, where they are known.
+    pub addresses: Vec<IpAddr>,
+    /// Who held it before, where that is known.
+    pub from: Option<String>,
+    /// Who holds it now; nobody where it was given up.
+    pub to: Option<String>,
+    /// `first`, `takeover`, `handover` or `continued`.
+    pub cause: String,
+    /// How long nobody answered, where this node could measure it: from the end of the last holder's right (or the release
+    /// by it) to its own first answer.
+    pub silence_ms: Option<u64>,
 }
 
 /// One source of objects.

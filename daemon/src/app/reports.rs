@@ -14,14 +14,16 @@ use tokio::sync::watch;
 
 use crate::api::report;
 use crate::api::snapshot::{
-    Announcement, Complaint, Frontend, Lease, LeaseStore, Level, MapFill, Pool, ServiceCounts,
-    Snapshot, Source, Status, Timestamp,
+    Announcement, Complaint, Drain, Frontend, HandOver, Lease, LeaseStore, Level, MapFill, Pool,
+    ServiceCounts, Snapshot, Source, Status, Timestamp,
 };
 use crate::config::Settings;
 use crate::effect::announce::{AnnounceReport, AnnouncedTable};
 use crate::effect::datapath::{DatapathReport, Flows};
+use crate::effect::history::History;
 use crate::effect::lease::{LeaseHandle, LeaseState, clock};
 
+use super::drain::DrainMark;
 use super::rooms::Rooms;
 
 /// How long the election's thread is waited for when somebody asks for its table.
@@ -42,6 +44,8 @@ pub(super) struct Reports {
     socket_answers: watch::Receiver<AnswerCounts>,
     counters: Arc<landfall_ebpf::counters::Counters>,
     flows: Arc<Flows>,
+    mark: DrainMark,
+    history: History,
 }
 
 impl Reports {
@@ -61,6 +65,8 @@ impl Reports {
             socket_answers: rooms.socket_answers.clone(),
             counters: Arc::clone(&rooms.counters),
             flows: Arc::clone(&rooms.flows),
+            mark: rooms.mark.clone(),
+            history: rooms.history.clone(),
         }
     }
 
@@ -168,6 +174,7 @@ impl Snapshot for Reports {
                 renewed_ms_ago: self.renewed_ms_ago(),
             },
             datapath,
+            drained: self.mark.is_set(),
             announced: self.announced_here(&plan),
             complaints,
         }
@@ -229,6 +236,41 @@ impl Snapshot for Reports {
             (one.address, &one.node, &one.interface).cmp(&(two.address, &two.node, &two.interface))
         });
         rows
+    }
+
+    fn history(&self) -> Vec<HandOver> {
+        let addresses = addresses_of(&self.plan());
+        let changes = self.history.list().into_iter();
+        changes
+            .map(|change| HandOver {
+                at: Timestamp(change.at),
+                addresses: addresses.get(&change.lease).cloned().unwrap_or_default(),
+                lease: change.lease.to_string(),
+                from: change.from.map(|node| node.to_string()),
+                to: change.to.map(|node| node.to_string()),
+                cause: change.cause.to_string(),
+                silence_ms: change
+                    .silence
+                    .map(|silence| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)),
+            })
+            .collect()
+    }
+
+    fn drain(&self) -> Drain {
+        let held = self.lease_state.borrow();
+        let held = held.held.keys().filter(|name| name.carries_addresses());
+        Drain {
+            drained: self.mark.is_set(),
+            held: held.map(ToString::to_string).collect(),
+        }
+    }
+
+    fn set_drained(&self, drained: bool) -> Result<Drain, String> {
+        self.mark.set(drained)?;
+        let told = self.leases.drain(drained);
+        told.map_err(|_| "the election has ended; see the agent's log".to_owned())?;
+        tracing::info!(drained, "asked to hand over, or to take part again");
+        Ok(self.drain())
     }
 }
 

@@ -27,11 +27,13 @@ use crate::config::{AttachMode, ForwardMode, Responder, Settings};
 use crate::effect::announce::{self, Announce, AnnounceReport, AnnouncedTable, KernelDeadline};
 use crate::effect::assignments::AssignmentFiles;
 use crate::effect::datapath::{self, Attach, Datapath, DatapathReport, Flows, Mode};
+use crate::effect::history::History;
 use crate::effect::lease::{FileLeases, LeaseHandle, LeaseTask};
 use crate::effect::{liveness, membership};
 use crate::reconciler::{self, Published, Reconciler};
 use crate::source::{Batch, ClassPolicy, links, manifest};
 
+use super::drain::DrainMark;
 use super::stage::Stage;
 
 /// Batches that wait for the reconciler; sources wait beyond that.
@@ -49,6 +51,8 @@ pub(super) struct Rooms {
     pub(super) socket_answers: watch::Receiver<AnswerCounts>,
     pub(super) counters: Arc<Counters>,
     pub(super) flows: Arc<Flows>,
+    pub(super) mark: DrainMark,
+    pub(super) history: History,
     sources: Stage,
     effects: Stage,
     lease_task: LeaseTask,
@@ -89,6 +93,13 @@ impl Rooms {
             |events| FileLeases::open(&lease_dir, events).map_err(anyhow::Error::new),
         )
         .context("leases cannot be kept")?;
+
+        let history = History::default();
+        let mark = DrainMark::new(&settings.state.dir);
+        if mark.is_set() {
+            warn!("this node is drained and announces nothing; `landfall undrain` ends that");
+            leases.drain(true).context("the election has ended")?;
+        }
 
         let sources_wanted = [SourceId::Manifests, SourceId::Links].into();
         let plan_settings = PlanSettings {
@@ -196,6 +207,8 @@ impl Rooms {
             socket_answers: responder.answers(),
             counters: Arc::new(counters),
             flows,
+            mark,
+            history,
             sources,
             effects,
             lease_task,

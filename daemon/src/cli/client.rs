@@ -9,7 +9,7 @@ use super::format::Output;
 use super::render;
 use crate::api::client::{AskError, ask};
 use crate::api::route;
-use crate::api::snapshot::{Announcement, Frontend, Lease, Pool, Status, Timestamp};
+use crate::api::snapshot::{Announcement, Frontend, HandOver, Lease, Pool, Status, Timestamp};
 
 /// `landfall status`.
 pub(super) fn status(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
@@ -56,7 +56,16 @@ pub(super) fn announcements(socket: &Path, output: &Output) -> anyhow::Result<Ex
     Ok(Exit::Done)
 }
 
-fn question<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, anyhow::Error> {
+/// `landfall l2 history`.
+pub(super) fn history(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let changes: Vec<HandOver> = question(socket, route::HISTORY)?;
+    output.print(&changes, |changes, _| {
+        render::history::table(changes, Timestamp::now())
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn question<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, anyhow::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

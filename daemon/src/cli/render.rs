@@ -1,6 +1,7 @@
 //! Reports as text for people. Pure: what is shown depends on the arguments alone.
 
 pub(super) mod conntrack;
+pub(super) mod history;
 pub(super) mod l2;
 pub(super) mod lb;
 pub(super) mod lease;

@@ -104,6 +104,16 @@ pub const REFERENCE: &[Setting] = &[
         "true or false",
     ),
     setting(
+        "l2.key_file",
+        "The file with the key that all agents share; `landfall keygen` makes one. Several nodes do not run without it",
+        "an absolute path such as \"/etc/landfall/l2.key\"",
+    ),
+    setting(
+        "l2.heartbeat_port",
+        "The UDP port of heartbeats between nodes; the same on all",
+        "a port from 1 to 65535",
+    ),
+    setting(
         "datapath.bpffs",
         "The BPF file system; pins go below `landfall/` in it",
         "an absolute path such as \"/sys/fs/bpf\"",

@@ -211,6 +211,10 @@ pub struct L2 {
     pub announce_interval: Duration,
     /// Whether an address is probed for before it is announced for the first time.
     pub conflict_probe: bool,
+    /// The file with the key that the agents share. Where there is none, the node runs alone.
+    pub key_file: PathBuf,
+    /// The UDP port of heartbeats, the same on all nodes.
+    pub heartbeat_port: u16,
 }
 
 impl Default for L2 {
@@ -222,6 +226,8 @@ impl Default for L2 {
             responder: Responder::Auto,
             announce_interval: Duration::from_secs(60),
             conflict_probe: true,
+            key_file: "/etc/landfall/l2.key".into(),
+            heartbeat_port: 9465,
         }
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn check(
     node_name(settings, &mut found);
     paths(settings, &mut found);
     leases(settings, &mut found);
+    heartbeats(settings, &mut found);
     datapath(settings, &mut found);
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&settings.log.level) {
         found.push(
@@ -79,6 +80,7 @@ fn paths(settings: &Settings, found: &mut Found<'_>) {
         ("state.dir", &settings.state.dir),
         ("state.lease_dir", &settings.state.lease_dir),
         ("api.socket", &settings.api.socket),
+        ("l2.key_file", &settings.l2.key_file),
         ("datapath.bpffs", &settings.datapath.bpffs),
     ] {
         absolute(key, path, found);
@@ -106,6 +108,16 @@ fn absolute(key: &str, path: &Path, found: &mut Found<'_>) {
             key,
             format!("`{}` is not an absolute path", path.display()),
             "write the path from `/` on",
+        );
+    }
+}
+
+fn heartbeats(settings: &Settings, found: &mut Found<'_>) {
+    if settings.l2.heartbeat_port == 0 {
+        found.push(
+            "l2.heartbeat_port",
+            "0 is no port".to_owned(),
+            "write a port from 1 to 65535, the same on all nodes",
         );
     }
 }

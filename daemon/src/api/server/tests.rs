@@ -2,7 +2,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
 use super::*;
-use crate::api::client::{AskError, ask};
+use crate::api::client::{AskError, ask, tell};
 use crate::api::snapshot::{self, Timestamp};
 
 /// An agent that knows one pool.
@@ -19,6 +19,7 @@ impl Snapshot for OnePool {
             services: Default::default(),
             leases: Default::default(),
             datapath: Default::default(),
+            drained: false,
             announced: Vec::new(),
             complaints: Vec::new(),
         }
@@ -46,6 +47,23 @@ impl Snapshot for OnePool {
 
     fn announcements(&self) -> Vec<snapshot::Announcement> {
         Vec::new()
+    }
+
+    fn history(&self) -> Vec<snapshot::HandOver> {
+        Vec::new()
+    }
+
+    fn drain(&self) -> snapshot::Drain {
+        snapshot::Drain::default()
+    }
+
+    fn set_drained(&self, drained: bool) -> Result<snapshot::Drain, String> {
+        if drained {
+            let held = vec!["landfall-l2-default.web".to_owned()];
+            Ok(snapshot::Drain { drained, held })
+        } else {
+            Err("the disk is full".to_owned())
+        }
     }
 }
 
@@ -76,6 +94,26 @@ async fn a_question_is_answered_with_the_snapshot() {
     assert_eq!(pools, OnePool.pools());
     let status: snapshot::Status = ask(&running.socket(), route::STATUS).await.expect("served");
     assert_eq!(status, OnePool.status());
+}
+
+#[tokio::test]
+async fn only_a_post_drains_and_a_failure_is_told_with_its_reason() {
+    let running = Running::start();
+    let drain: snapshot::Drain = ask(&running.socket(), route::DRAIN).await.expect("served");
+    assert_eq!(drain, snapshot::Drain::default());
+    let drain: snapshot::Drain = tell(&running.socket(), route::DRAIN).await.expect("done");
+    assert!(drain.drained);
+    let refused = tell::<snapshot::Drain>(&running.socket(), route::UNDRAIN).await;
+    assert!(matches!(refused, Err(AskError::Declined(reason)) if reason == "the disk is full"));
+    for path in [route::UNDRAIN, "/v1/nothing"] {
+        ask::<snapshot::Drain>(&running.socket(), path)
+            .await
+            .expect_err("declined");
+    }
+    let posted = tell::<snapshot::Status>(&running.socket(), route::STATUS).await;
+    assert!(
+        matches!(posted, Err(AskError::Declined(reason)) if reason == "only GET is understood")
+    );
 }
 
 #[tokio::test]

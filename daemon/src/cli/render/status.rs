@@ -34,7 +34,9 @@ pub(in crate::cli) fn screen(status: &Status, wide: bool) -> String {
 }
 
 fn heading(status: &Status) -> String {
-    let health = if status.healthy() {
+    let health = if status.drained {
+        paint(WARN, "drained")
+    } else if status.healthy() {
         paint(GOOD, "healthy")
     } else if status.sources.iter().all(|source| source.synced) {
         paint(BAD, "needs attention")

@@ -200,6 +200,7 @@ fn healthy() -> Status {
             }],
             verdicts: Vec::new(),
         },
+        drained: false,
         announced: announcements()[..1].to_vec(),
         complaints: Vec::new(),
     }

@@ -1,0 +1,119 @@
+//! The one door to the kernel's deadline.
+//!
+//! The quorum's thread pushes the deadline for the term it holds grants for; the election's thread shuts the door when the
+//! node has to fall silent, and opens it for the next term. A deadline that was on its way when the door was shut finds it
+//! shut: whoever shuts it knows on return that nothing is answered.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use landfall_core::election::{Moment, Term};
+
+use crate::effect::lease::DeadlineSink;
+
+/// The door.
+pub struct Gate(Mutex<Inner>);
+
+struct Inner {
+    sink: Box<dyn DeadlineSink>,
+    open_for: Option<Term>,
+    pushed: Option<Moment>,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.lock();
+        f.debug_struct("Gate")
+            .field("open_for", &inner.open_for)
+            .field("pushed", &inner.pushed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A shut door before `sink`. What the kernel was told by an earlier process stands until it passes.
+    pub fn new(sink: impl DeadlineSink + 'static) -> Self {
+        Self(Mutex::new(Inner {
+            sink: Box::new(sink),
+            open_for: None,
+            pushed: None,
+        }))
+    }
+
+    /// Lets deadlines for `term` through.
+    pub fn open(&self, term: Term) {
+        self.lock().open_for = Some(term);
+    }
+
+    /// Lets nothing through any more, and takes back what went through. In force when this returns.
+    pub fn shut(&self) {
+        let mut inner = self.lock();
+        inner.open_for = None;
+        inner.pushed = None;
+        inner.sink.silence();
+    }
+
+    /// The node may answer in `term` until `until`, or not at all.
+    pub fn push(&self, term: Term, until: Option<Moment>) {
+        let mut inner = self.lock();
+        if inner.open_for != Some(term) {
+            return;
+        }
+        match until {
+            Some(until) => inner.sink.push(until),
+            None => inner.sink.silence(),
+        }
+        inner.pushed = until;
+    }
+
+    /// The deadline in force, as far as this process knows.
+    pub fn pushed(&self) -> Option<Moment> {
+        self.lock().pushed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A thread that panicked here left nothing half done: each step is one store.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Option<Moment>>>);
+
+    impl DeadlineSink for Recorder {
+        fn push(&mut self, until: Moment) {
+            *self.0.lock().expect("not poisoned") = Some(until);
+        }
+
+        fn silence(&mut self) {
+            *self.0.lock().expect("not poisoned") = None;
+        }
+    }
+
+    #[test]
+    fn a_deadline_of_another_term_or_after_the_shutting_does_not_get_through() {
+        let kernel = Recorder::default();
+        let gate = Gate::new(kernel.clone());
+        let at = |seconds| Some(Moment::from_boot(Duration::from_secs(seconds)));
+        let now = || *kernel.0.lock().expect("not poisoned");
+        gate.push(Term(1), at(1));
+        assert_eq!(now(), None);
+        gate.open(Term(1));
+        gate.push(Term(1), at(2));
+        assert_eq!(now(), at(2));
+        gate.push(Term(2), at(3));
+        assert_eq!(now(), at(2));
+        gate.push(Term(1), at(1));
+        assert_eq!((now(), gate.pushed()), (at(1), at(1)));
+        gate.shut();
+        gate.push(Term(1), at(9));
+        assert_eq!((now(), gate.pushed()), (None, None));
+    }
+}
