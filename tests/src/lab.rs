@@ -17,6 +17,7 @@ mod builder;
 pub mod cgroup;
 pub mod host;
 mod link;
+mod machines;
 pub mod manifests;
 pub mod namespace;
 pub mod netfilter;
@@ -26,14 +27,17 @@ pub mod programs;
 pub mod query;
 pub mod registry;
 pub mod settings;
+pub mod store;
 pub mod switch;
 pub mod usage;
 pub mod wait;
+pub mod wires;
 mod xdp;
 
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -41,6 +45,7 @@ pub use builder::LabBuilder;
 pub(crate) use link::index as link_index;
 
 use host::Host;
+use machines::Machines;
 use manifests::Manifests;
 use node::Node;
 use pod::{Pod, PodSpec, PodState};
@@ -57,6 +62,7 @@ pub struct Lab {
     watcher: Host,
     switch: Arc<Switch>,
     manifests: Manifests,
+    machines: Machines,
     registration: Registration,
     _turn: MutexGuard<'static, ()>,
 }
@@ -177,6 +183,38 @@ impl Lab {
     #[must_use]
     pub fn pods(&self) -> Vec<Arc<Pod>> {
         self.lock_pods().clone()
+    }
+
+    /// Ends a node and brings it up again as after a power cut: its files are those it had, while
+    /// its processes, its network, what was pinned in its bpffs and its boot id are new. Its pods
+    /// come up again under new addresses, as when the kubelet restarts them. Its agent is not
+    /// started.
+    ///
+    /// # Errors
+    /// When the machine or a pod does not come up.
+    pub fn reboot(&mut self, index: usize) -> Result<()> {
+        let node = &self.nodes[index];
+        if node.agent_runs()? || !node.is_dead()? {
+            node.die()?;
+        }
+        wait::until(
+            Duration::from_secs(5),
+            "the node's processes to end",
+            || node.is_dead(),
+        )?;
+        let (name, number) = (node.name().to_owned(), node.number());
+        let gone = self
+            .lock_pods()
+            .extract_if(.., |pod| pod.node() == name)
+            .map(|pod| pod.spec().clone())
+            .collect::<Vec<PodSpec>>();
+        self.switch.unplug(&name)?;
+        let host = self.machines.node(number)?;
+        self.nodes[index].boot(host)?;
+        for spec in gone {
+            self.add_pod(index, spec)?;
+        }
+        Ok(())
     }
 
     /// Keeps this many cores busy until the lab ends, so that nothing depends on an idle machine.

@@ -1,6 +1,7 @@
 //! The instruments. Each runs on a thread inside a host's network namespace, so that what it sends
 //! crosses the lab's wires; each records what happened and when, and computes afterwards.
 
+pub mod crowd;
 pub mod gap;
 pub mod herd;
 pub mod http;

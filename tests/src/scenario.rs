@@ -2,9 +2,15 @@
 //! or just uses it, and gives what it measured, for a test to judge and record. The same checks run
 //! on plain nodes and on nodes with firewalls.
 
+pub mod bounds;
+pub mod dark;
+pub mod death;
 pub mod endpoint;
 pub mod failover;
 pub mod first_answer;
+pub mod heartbeat;
+pub mod must_hold;
+pub mod partition;
 pub mod reach;
 pub mod restart;
 mod stage;

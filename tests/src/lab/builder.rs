@@ -1,26 +1,31 @@
 //! How a lab is brought up.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
 use super::Lab;
-use super::host::Host;
+use super::machines::Machines;
 use super::manifests::{self, Labels, Manifests};
-use super::namespace::{self, Namespace};
+use super::namespace;
 use super::node::Node;
 use super::registry::Registration;
-use super::settings::{Common, Paths};
-use super::switch::{Lan, Switch, quiet_ipv6};
+use super::settings::{Common, KEY, Paths};
+use super::switch::{Lan, Switch};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The last octets of the clients' addresses; a node's is 10 and its number.
 const CLIENT: u8 = 100;
 const WATCHER: u8 = 101;
+
+/// The file of the cluster's key, in the lab's directory.
+const KEY_FILE: &str = "cluster.key";
 
 /// How a lab is to be.
 #[derive(Debug, Clone)]
@@ -97,28 +102,22 @@ impl LabBuilder {
         };
         let group = registration.cgroup();
         let switch = Arc::new(Switch::new(group.child("switch")?, lans)?);
-        let machine = |name: &str, namespace: Namespace, octet: u8| -> Result<Host> {
-            let lan = Lan::First;
-            let (mac, v4, v6) = (lan.mac(octet), lan.ipv4(octet), lan.ipv6(octet));
-            let host = Host::new(name, namespace, group.child(name)?, mac, v4, v6);
-            quiet_ipv6(&host)?;
-            host.output("ip link set lo up")?;
-            for lan in lans {
-                switch
-                    .plug(&host, *lan, octet)
-                    .with_context(|| format!("plug {name} in"))?;
-            }
-            Ok(host)
-        };
-        let client = machine("client", Namespace::network()?, CLIENT)?;
+        let machines = Machines::new(
+            group.clone(),
+            registration.dir().to_owned(),
+            Arc::clone(&switch),
+            lans,
+            self.nodes,
+        );
+        let client = machines.client("client", CLIENT)?;
         // The machine's usual range would be too small for tens of thousands of connections.
         client.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
-        let watcher = machine("watcher", Namespace::network()?, WATCHER)?;
+        let watcher = machines.client("watcher", WATCHER)?;
+        write_key(registration.dir())?;
         let mut nodes = Vec::new();
         for number in 1..=self.nodes {
             let name = format!("node{number}");
-            let host = machine(&name, Namespace::machine(&name)?, 10 + number)?;
-            make_router(&host, number, self.nodes)?;
+            let host = machines.node(number)?;
             let labels = self.node_labels.get(&number).cloned().unwrap_or_default();
             let addresses = [host.ipv4().to_string(), host.ipv6().to_string()];
             let manifest = manifests::node(&name, &addresses, &labels);
@@ -138,6 +137,7 @@ impl LabBuilder {
             watcher,
             switch,
             manifests,
+            machines,
             pods: Mutex::default(),
             load: Mutex::default(),
             registration,
@@ -146,30 +146,31 @@ impl LabBuilder {
     }
 }
 
-/// Forwards packets, and routes the other nodes' pods by their LAN addresses.
-fn make_router(host: &Host, number: u8, nodes: u8) -> Result<()> {
-    for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-        host.sysctl(setting, "1")?;
-    }
-    let mut lines = String::new();
-    for other in (1..=nodes).filter(|other| *other != number) {
-        let (v4, v6) = (Lan::First.ipv4(10 + other), Lan::First.ipv6(10 + other));
-        writeln!(lines, "route add 10.244.{other}.0/24 via {v4}")?;
-        writeln!(lines, "route add fd00:244:{other}::/64 via {v6}")?;
-    }
-    host.feed("ip -batch -", &lines)
+/// Writes the cluster's key, as a file that only its owner may read.
+fn write_key(lab: &Path) -> Result<()> {
+    let place = lab.join(KEY_FILE);
+    let file = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&place);
+    file.and_then(|mut file| writeln!(file, "{KEY}"))
+        .with_context(|| place.display().to_string())
 }
 
 fn paths(lab: &Path, node: &str, manifests: &Manifests) -> Result<Paths> {
     let own = lab.join(node);
-    let (state, leases, socket) = (own.join("state"), lab.join("leases"), own.join("run"));
-    for dir in [&state, &leases, &socket] {
-        std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    let (state, store, socket) = (own.join("state"), lab.join("leases"), own.join("run"));
+    for dir in [&state, &store, &socket] {
+        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     }
+    let leases = own.join("leases");
+    symlink(&store, &leases).with_context(|| leases.display().to_string())?;
     Ok(Paths {
         manifests: manifests.dir().to_owned(),
         state,
         leases,
+        key: lab.join(KEY_FILE),
         socket: socket.join("landfall.sock"),
         settings: own.join("landfall.toml"),
         log: own.join("agent.log"),

@@ -6,11 +6,15 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+
+/// Where a machine tells one run of its kernel from another.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A network namespace, for a node with mount and UTS namespaces beside it.
 #[derive(Debug)]
@@ -44,11 +48,11 @@ impl Namespace {
 
     /// New network, mount and UTS namespaces: `/sys` shows the node's own interfaces,
     /// `/sys/fs/cgroup` is cgroup v2 as on a current distribution, `/sys/fs/bpf` is the node's
-    /// own bpffs, and the host name is `name`.
+    /// own bpffs, the host name is `name`, and the boot id is the one in the file `boot_id`.
     ///
     /// # Errors
     /// When the kernel refuses a namespace or a mount.
-    pub fn machine(name: &str) -> Result<Self> {
+    pub fn machine(name: &str, boot_id: &Path) -> Result<Self> {
         in_new_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
                 .context("make a node's namespaces (are you root?)")?;
@@ -68,6 +72,14 @@ impl Namespace {
                 )
                 .with_context(|| format!("mount {kind} on {target}"))?;
             }
+            mount(
+                Some(boot_id),
+                BOOT_ID,
+                None::<&str>,
+                MsFlags::MS_BIND,
+                None::<&str>,
+            )
+            .with_context(|| format!("mount {} on {BOOT_ID}", boot_id.display()))?;
             let machine = Machine {
                 mnt: own_namespace("mnt")?,
                 uts: own_namespace("uts")?,

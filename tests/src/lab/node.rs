@@ -260,13 +260,13 @@ impl Node {
         serde_json::from_str(&text).with_context(|| format!("landfall {words} -o json: {text}"))
     }
 
-    /// The node dies: its carrier and all its processes are gone in one instant. The link goes
-    /// first, or the dying sockets would still say goodbye.
+    /// The node dies: its carrier on all LANs and all its processes are gone in one instant. The
+    /// links go first, or the dying sockets would still say goodbye.
     ///
     /// # Errors
-    /// When the node is dead already.
+    /// When the machine refuses.
     pub fn die(&self) -> Result<()> {
-        self.set_carrier(Lan::First, false)?;
+        self.set_carriers(false)?;
         self.host.cgroup().kill()?;
         if let Some(mut child) = self.lock().take() {
             child.wait()?;
@@ -280,8 +280,28 @@ impl Node {
     /// # Errors
     /// When the node is dead.
     pub fn pause(&self, paused: bool) -> Result<()> {
-        self.set_carrier(Lan::First, !paused)?;
+        self.set_carriers(!paused)?;
         self.host.cgroup().freeze(paused)
+    }
+
+    fn set_carriers(&self, up: bool) -> Result<()> {
+        let mut lans = self.switch.lans().iter();
+        lans.try_for_each(|lan| self.set_carrier(*lan, up))
+    }
+
+    /// Whether no process is left on the node.
+    ///
+    /// # Errors
+    /// When its control group is gone.
+    pub fn is_dead(&self) -> Result<bool> {
+        Ok(!self.host.cgroup().is_populated()?)
+    }
+
+    /// Takes the machine over that the node is after a reboot.
+    pub(super) fn boot(&mut self, host: Host) -> Result<()> {
+        self.agent_group = host.cgroup().child("agent")?;
+        self.host = host;
+        Ok(())
     }
 
     /// Takes the carrier of an interface away, or gives it back.

@@ -145,6 +145,12 @@ impl Pod {
         &self.spec.name
     }
 
+    /// What the pod was made from.
+    #[must_use]
+    pub fn spec(&self) -> &PodSpec {
+        &self.spec
+    }
+
     /// The name of the node the pod runs on.
     #[must_use]
     pub fn node(&self) -> &str {

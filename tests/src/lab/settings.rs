@@ -3,6 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The key that the nodes of a lab share, as its file has it.
+pub const KEY: &str = "1f0c7a62d94be85317c6a0f29e4d8b53";
+
+/// Whether the daemon has the setting `l2.key_file`. It refuses settings that it does not know.
+const HAS_KEY_FILE: bool = false;
+
 /// How the lease of a node is kept, named as in the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
@@ -47,8 +53,10 @@ pub struct Paths {
     pub manifests: PathBuf,
     /// The node's own state.
     pub state: PathBuf,
-    /// The leases, shared by all nodes.
+    /// The leases, shared by all nodes: the node's own name for them, which a fault can take away.
     pub leases: PathBuf,
+    /// The cluster's key, shared by all nodes.
+    pub key: PathBuf,
     /// The admin socket.
     pub socket: PathBuf,
     /// The settings file itself.
@@ -89,7 +97,7 @@ cgroup_root = "{cgroup}"
 lease_duration = "{duration}ms"
 lease_renew_deadline = "{renew}ms"
 lease_retry_period = "{retry}ms"
-{responder}
+{responder}{key}
 [log]
 level = "{level}"
 "#,
@@ -107,6 +115,10 @@ level = "{level}"
         renew = lease.renew_deadline.as_millis(),
         retry = lease.retry_period.as_millis(),
         responder = optional("responder", &common.responder),
+        key = optional(
+            "key_file",
+            &HAS_KEY_FILE.then(|| paths.key.display().to_string())
+        ),
         // A scenario that fails prints the end of the log; its author may want more of it.
         level = std::env::var("LANDFALL_LAB_LOG").unwrap_or_else(|_| "info".to_owned()),
     )

@@ -93,6 +93,7 @@ const GATEWAY: u8 = 254;
 #[derive(Debug)]
 pub struct Switch {
     host: Host,
+    lans: Vec<Lan>,
     pass_all: Mutex<Vec<Attachment>>,
 }
 
@@ -128,6 +129,7 @@ impl Switch {
             .context("build the switch")?;
         Ok(Self {
             host,
+            lans: lans.to_vec(),
             pass_all: Mutex::default(),
         })
     }
@@ -136,6 +138,21 @@ impl Switch {
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// The LANs that there are.
+    #[must_use]
+    pub fn lans(&self) -> &[Lan] {
+        &self.lans
+    }
+
+    /// Removes the ports of a machine, and with them its interfaces.
+    pub(super) fn unplug(&self, machine: &str) -> Result<()> {
+        for lan in &self.lans {
+            self.host
+                .output(&format!("ip link del {}", lan.port(machine)))?;
+        }
+        Ok(())
     }
 
     /// Plugs a machine's interface into a LAN and gives it its addresses.

@@ -1,6 +1,7 @@
-//! What a node's agent uses of the machine's memory.
+//! What a node's agent uses of the machine's memory and processors.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -32,6 +33,29 @@ impl Node {
     /// When no agent runs.
     pub fn agent_peak(&self) -> Result<f64> {
         self.memory_of("VmHWM:")
+    }
+
+    /// The processor time that each of the agent's threads has had, with the thread's name.
+    ///
+    /// # Errors
+    /// When no agent runs.
+    pub fn agent_threads(&self) -> Result<Vec<(String, Duration)>> {
+        let mut threads = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{}/task", self.agent_pid()?))? {
+            let task = entry?.path();
+            // A thread may end while the directory is read. The first field of schedstat is the time on
+            // a processor in ns (Documentation/scheduler/sched-stats.rst).
+            let (Ok(name), Ok(schedstat)) = (
+                fs::read_to_string(task.join("comm")),
+                fs::read_to_string(task.join("schedstat")),
+            ) else {
+                continue;
+            };
+            let first = schedstat.split_whitespace().next();
+            let ns = first.context("an empty schedstat")?.parse()?;
+            threads.push((name.trim_end().to_owned(), Duration::from_nanos(ns)));
+        }
+        Ok(threads)
     }
 
     fn memory_of(&self, field: &str) -> Result<f64> {

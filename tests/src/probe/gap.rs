@@ -20,6 +20,14 @@ pub struct Gap {
     pub from: Instant,
 }
 
+impl Gap {
+    /// When it ended: at an answer, or at the window's end.
+    #[must_use]
+    pub fn end(&self) -> Instant {
+        self.from + self.length
+    }
+}
+
 /// The longest time within `window` without an answer: before the first, between two, or after
 /// the last. `answers` are in order of time; those outside the window count for nothing.
 #[must_use]

@@ -1,6 +1,7 @@
 //! Asks by ARP and neighbour discovery who has an address, past any cache, and records every MAC
 //! that claims it. A prober with a cached neighbour would not see a responder too many.
 
+mod capture;
 mod frame;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+pub use self::capture::LanCapture;
 
 use self::frame::Asker;
 use super::gap::{self, Gap, Window};
@@ -36,7 +39,8 @@ pub enum Claim {
 pub struct Sighting {
     /// When the claim came.
     pub at: Instant,
-    /// Which round of questions was the last before it, counted from 0.
+    /// Which round of questions was the last before it, counted from 0; in a capture of the whole
+    /// LAN, which question of the one who was answered.
     pub round: usize,
     /// The address.
     pub ip: IpAddr,
@@ -57,7 +61,7 @@ pub struct NeighbourRecord {
     pub window: Window,
     /// Every claim, in order of time.
     pub sightings: Vec<Sighting>,
-    /// How many rounds of questions were asked.
+    /// How many rounds of questions were asked; in a capture of the whole LAN, how many questions.
     pub rounds: usize,
 }
 
@@ -142,6 +146,13 @@ impl NeighbourRecord {
     #[must_use]
     pub fn macs(&self, ip: IpAddr) -> BTreeSet<Mac> {
         self.answers(ip).map(|sighting| sighting.mac).collect()
+    }
+
+    /// How often another MAC answered for one address than had before.
+    #[must_use]
+    pub fn moves(&self, ip: IpAddr) -> usize {
+        let macs: Vec<Mac> = self.answers(ip).map(|sighting| sighting.mac).collect();
+        macs.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
 
     /// The longest time within the window without an answer for one address.

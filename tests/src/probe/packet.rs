@@ -21,16 +21,55 @@ impl PacketSocket {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: a new descriptor that nothing else owns.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        socket.bind(ethertype, index.cast_signed())?;
+        Ok(socket)
+    }
+
+    /// Opens one for what `filter` lets through on every interface of the calling thread's
+    /// namespace, frames that are only passed on included.
+    pub(crate) fn open_all(filter: &[libc::sock_filter]) -> io::Result<Self> {
+        let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // Without a protocol nothing comes in before the filter is in place.
+        // SAFETY: a plain system call with numbers.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new descriptor that nothing else owns.
+        let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        let program = libc::sock_fprog {
+            len: filter.len() as libc::c_ushort,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        // SAFETY: a live program of the length told; the kernel copies it and writes nothing.
+        let attached = unsafe {
+            libc::setsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_FILTER,
+                (&raw const program).cast(),
+                size_of::<libc::sock_fprog>() as libc::socklen_t,
+            )
+        };
+        if attached < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        socket.bind(libc::ETH_P_ALL as u16, 0)?;
+        Ok(socket)
+    }
+
+    /// Takes frames of `ethertype` in, on the interface with this index or, with 0, on all.
+    fn bind(&self, ethertype: u16, index: i32) -> io::Result<()> {
         // SAFETY: all-zero is a valid sockaddr_ll.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = protocol;
-        address.sll_ifindex = index.cast_signed();
+        address.sll_protocol = ethertype.to_be();
+        address.sll_ifindex = index;
         // SAFETY: a live address of the length told.
         let bound = unsafe {
             libc::bind(
-                fd.as_raw_fd(),
+                self.0.as_raw_fd(),
                 (&raw const address).cast(),
                 size_of::<libc::sockaddr_ll>() as libc::socklen_t,
             )
@@ -38,7 +77,7 @@ impl PacketSocket {
         if bound < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self(fd))
+        Ok(())
     }
 
     /// Sends a frame.

@@ -68,6 +68,15 @@ pub struct UdpRecord {
     pub worst_delay: Duration,
 }
 
+/// Requests after an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// How many there were.
+    pub requests: usize,
+    /// How many of them have no answer.
+    pub lost: usize,
+}
+
 impl UdpProber {
     /// Starts asking `target` every `interval`.
     ///
@@ -126,6 +135,18 @@ impl UdpRecord {
             .iter()
             .filter(|request| request.answer.is_none())
             .count()
+    }
+
+    /// The requests that went out after `since`, and how many of them have no answer.
+    #[must_use]
+    pub fn since(&self, since: Instant) -> Since {
+        let after = self.requests.iter().filter(|request| request.sent > since);
+        let (mut requests, mut lost) = (0, 0);
+        for request in after {
+            requests += 1;
+            lost += usize::from(request.answer.is_none());
+        }
+        Since { requests, lost }
     }
 
     /// All answers, in the order of their requests.

@@ -8,10 +8,14 @@ use anyhow::{Context, Result, ensure};
 use super::Stage;
 use crate::lab::host::Mac;
 use crate::lab::node::Node;
+use crate::lab::switch::Lan;
 use crate::lab::wait;
 use crate::probe::herd::Herd;
 use crate::probe::neighbour::{Duplicate, NeighbourProber, NeighbourRecord, Sighting};
-use crate::probe::udp::{SourcePort, UdpProber, UdpRecord};
+use crate::probe::udp::{Since, SourcePort, UdpProber, UdpRecord};
+
+/// How often a host without a neighbour entry asks, where the bound is short.
+const CLOSELY: Duration = Duration::from_millis(5);
 
 /// How long things are watched before the fault.
 const BEFORE: Duration = Duration::from_millis(300);
@@ -30,6 +34,8 @@ pub struct Takeover {
     pub duplicates: Vec<Duplicate>,
     /// Who answered in the end.
     pub successor: Mac,
+    /// Requests after the longest silence, and those of them that failed.
+    pub after: Since,
     /// What the machine itself added by not running the instruments or the switch in time: the longest silence by ARP of
     /// an address that nothing happened to, or the most by which a request went out late.
     pub noise: Duration,
@@ -79,15 +85,18 @@ pub fn watch(
 
 fn judge(udp: &UdpRecord, arp: &NeighbourRecord, vip: IpAddr, noise: Duration) -> Result<Takeover> {
     let successor = arp.answers(vip).last().context("nobody ever answered")?.mac;
+    let gap = udp.longest_gap();
     let takeover = Takeover {
-        gap: udp.longest_gap().length,
+        gap: gap.length,
+        after: udp.since(gap.end()),
         arp_gap: arp.longest_gap(vip).length,
         duplicates: arp.duplicates(Duration::MAX),
         successor,
         noise,
     };
+    let Since { requests, lost } = takeover.after;
     println!(
-        "{vip}: silent for {:?}, by ARP for {:?}, a bystander for {noise:?}; {} of {} requests lost, worst delay {:?}",
+        "{vip}: silent for {:?}, by ARP for {:?}, a bystander for {noise:?}; {} of {} requests lost, {lost} of {requests} after the silence, worst delay {:?}",
         takeover.gap,
         takeover.arp_gap,
         udp.lost(),
@@ -119,9 +128,8 @@ pub fn node_death(stage: &Stage, after: Duration) -> Result<Takeover> {
 /// When no other node takes over.
 pub fn drain(stage: &Stage) -> Result<Takeover> {
     let leaver = stage.holder(stage.vip())?;
-    let ask = Duration::from_millis(5);
     let after = Duration::from_millis(1500);
-    let takeover = watch(stage, stage.vip(), ask, after, || {
+    let takeover = watch(stage, stage.vip(), CLOSELY, after, || {
         leaver.stop_agent().map(drop)
     })?;
     ensure!(
@@ -130,6 +138,42 @@ pub fn drain(stage: &Stage) -> Result<Takeover> {
         leaver.name()
     );
     leaver.start_agent()?;
+    Ok(takeover)
+}
+
+/// The node that announces the first service is drained by command, and undrained afterwards.
+///
+/// # Errors
+/// When no other node takes over.
+pub fn drain_by_command(stage: &Stage) -> Result<Takeover> {
+    let leaver = stage.holder(stage.vip())?;
+    let after = Duration::from_millis(1500);
+    let takeover = watch(stage, stage.vip(), CLOSELY, after, || {
+        leaver.landfall("drain --wait").map(drop)
+    })?;
+    ensure!(
+        takeover.successor != leaver.host().mac(),
+        "nobody took over from {}",
+        leaver.name()
+    );
+    leaver.landfall("undrain")?;
+    Ok(takeover)
+}
+
+/// The node that announces the first service loses its carrier on that LAN, and on no other.
+///
+/// # Errors
+/// When no other node takes over.
+pub fn carrier_lost(stage: &Stage, after: Duration) -> Result<Takeover> {
+    let cut_off = stage.holder(stage.vip())?;
+    let takeover = watch(stage, stage.vip(), CLOSELY, after, || {
+        cut_off.set_carrier(Lan::First, false)
+    })?;
+    ensure!(
+        takeover.successor != cut_off.host().mac(),
+        "nobody took over from {}",
+        cut_off.name()
+    );
     Ok(takeover)
 }
 
@@ -195,6 +239,8 @@ pub fn connections_through_node_death(stage: &Stage, connections: usize) -> Resu
 pub struct Freeze {
     /// Answers that were one too many.
     pub duplicates: Vec<Duplicate>,
+    /// How long after the freezing the frozen agent's node still answered.
+    pub silent_after: Duration,
     /// Whether the thawed agent answered at once, before it could have won the lease again.
     pub answered_thawed: bool,
 }
@@ -213,6 +259,7 @@ pub fn freeze(stage: &Stage, lease: Duration) -> Result<Freeze> {
         .map(|host| NeighbourProber::start(host, &[vip], ask));
     std::thread::sleep(BEFORE);
     frozen.freeze_agent()?;
+    let stopped = Instant::now();
     std::thread::sleep(lease * 2);
     frozen.thaw_agent()?;
     let thawed = Instant::now();
@@ -225,6 +272,11 @@ pub fn freeze(stage: &Stage, lease: Duration) -> Result<Freeze> {
         ensure!(taken_over, "nobody took {vip} over from {}", frozen.name());
         // It may get the address back by and by, but only by way of the lease.
         let grace = thawed + Duration::from_millis(200);
+        let own = record
+            .answers(vip)
+            .filter(|s| s.mac == mac && s.at < thawed);
+        let last = own.map(|s| s.at.saturating_duration_since(stopped)).max();
+        seen.silent_after = seen.silent_after.max(last.unwrap_or_default());
         let at_once = |s: &Sighting| s.mac == mac && s.at > thawed && s.at < grace;
         seen.answered_thawed |= record.answers(vip).any(at_once);
         seen.duplicates.extend(record.duplicates(Duration::MAX));
@@ -239,8 +291,7 @@ pub fn freeze(stage: &Stage, lease: Duration) -> Result<Freeze> {
 /// of a service is left on one of its node's interfaces.
 pub fn kill_for_good(stage: &Stage, after: Duration) -> Result<(&Node, Takeover)> {
     let victim = stage.holder(stage.vip())?;
-    let ask = Duration::from_millis(100);
-    let takeover = watch(stage, stage.vip(), ask, after, || victim.kill_agent())?;
+    let takeover = watch(stage, stage.vip(), CLOSELY, after, || victim.kill_agent())?;
     for vip in stage.vips() {
         let holder = stage.holder(vip)?;
         ensure!(

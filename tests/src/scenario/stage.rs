@@ -39,6 +39,7 @@ spec:
 /// How a stage is to be.
 #[derive(Debug, Clone, Default)]
 pub struct StageBuilder {
+    nodes: u8,
     pods_per_node: usize,
     dual_stack: bool,
     second_lan: bool,
@@ -51,6 +52,13 @@ impl StageBuilder {
     #[must_use]
     pub fn pods_per_node(mut self, pods: usize) -> Self {
         self.pods_per_node = pods;
+        self
+    }
+
+    /// The number of nodes, 3 unless set.
+    #[must_use]
+    pub fn nodes(mut self, nodes: u8) -> Self {
+        self.nodes = nodes;
         self
     }
 
@@ -87,7 +95,7 @@ impl StageBuilder {
     /// # Errors
     /// When it does not come up.
     pub fn start(self) -> Result<Stage> {
-        let mut builder = Lab::builder().settings(self.common);
+        let mut builder = Lab::builder().nodes(self.nodes).settings(self.common);
         if self.second_lan {
             builder = builder.second_lan();
         }
@@ -137,6 +145,7 @@ impl Stage {
     #[must_use]
     pub fn builder() -> StageBuilder {
         StageBuilder {
+            nodes: 3,
             pods_per_node: 1,
             ..StageBuilder::default()
         }
@@ -152,6 +161,17 @@ impl Stage {
     #[must_use]
     pub fn vip(&self) -> IpAddr {
         self.vips[SERVICES[0]][0]
+    }
+
+    /// The first IPv6 address of the first service.
+    ///
+    /// # Panics
+    /// When the stage is not dual-stack.
+    #[must_use]
+    pub fn vip6(&self) -> IpAddr {
+        let vips = &self.vips[SERVICES[0]];
+        let v6 = vips.iter().find(|vip| vip.is_ipv6());
+        *v6.expect("a dual-stack stage has IPv6 addresses")
     }
 
     /// The web server of the first service.

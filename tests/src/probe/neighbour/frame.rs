@@ -71,6 +71,33 @@ impl Asker {
     }
 }
 
+/// Whether a frame asks who has an address, and who asks.
+pub(super) fn question(frame: &[u8]) -> Option<(IpAddr, Mac)> {
+    let (header, payload) = frame.split_at_checked(14)?;
+    let asker = Mac(header[6..12].try_into().ok()?);
+    let target = match u16::from_be_bytes([header[12], header[13]]) {
+        ETHERTYPE_ARP => {
+            let arp: &[u8; 28] = payload.first_chunk()?;
+            let request = arp[7] == 1 && arp[14..18] != arp[24..28];
+            let target: [u8; 4] = arp[24..28].try_into().ok()?;
+            request.then(|| IpAddr::from(target))?
+        }
+        ETHERTYPE_IPV6 => {
+            let (ip, message) = payload.split_at_checked(40)?;
+            let solicits = ip[6] == ICMPV6 && *message.first()? == SOLICITATION;
+            let target: [u8; 16] = message.get(8..24)?.try_into().ok()?;
+            solicits.then(|| IpAddr::from(target))?
+        }
+        _ => return None,
+    };
+    Some((target, asker))
+}
+
+/// The MAC that a frame is for.
+pub(super) fn destination(frame: &[u8]) -> Option<Mac> {
+    frame.first_chunk().copied().map(Mac)
+}
+
 /// Whether a frame claims an address, and for which MAC.
 pub(super) fn claim(frame: &[u8]) -> Option<(IpAddr, Mac, Claim)> {
     let (header, payload) = frame.split_at_checked(14)?;

@@ -1,0 +1,85 @@
+//! The lease store is away for long, all agents are killed, one node is rebooted, and everything is
+//! announced all the same, once.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{SERVICES, Stage};
+use crate::lab::wait;
+use crate::probe::neighbour::{LanCapture, NeighbourProber};
+
+/// How long agents may take to start and to announce without their store.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long it is watched on after the store is back.
+const AFTER: Duration = Duration::from_secs(5);
+
+/// What was seen.
+#[derive(Debug, Clone)]
+pub struct Dark {
+    /// From the killing of the agents to the first answer of the last VIP.
+    pub back: Duration,
+    /// Answers that were one too many, from the killing on.
+    pub duplicates: usize,
+    /// The longest silence of a VIP after that, to the end.
+    pub gap: Duration,
+    /// Whether every service has the addresses it had.
+    pub addresses_kept: bool,
+}
+
+/// Takes the store away for `dark`; meanwhile kills all agents, reboots one node, and starts the
+/// agents again.
+///
+/// # Errors
+/// When an agent does not start without the store, or a VIP is not announced.
+pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
+    let vips = stage.vips();
+    let before = stage.lab.node(0).vips(&SERVICES)?;
+    let begun = Instant::now();
+    for node in stage.lab.nodes() {
+        node.set_store(false)?;
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    for node in stage.lab.nodes() {
+        node.kill_agent()?;
+    }
+    let killed = Instant::now();
+    stage.lab.reboot(1)?;
+    let lab = &stage.lab;
+    let capture = LanCapture::start(lab.switch())?;
+    lab.start_agents()?;
+    let back = wait::until_ok(PATIENCE, "every VIP to be announced in the dark", || {
+        answered(stage, &vips)?;
+        Ok(killed.elapsed())
+    })?;
+    let asker = NeighbourProber::start(lab.watcher(), &vips, Duration::from_millis(10))?;
+    std::thread::sleep(dark.saturating_sub(begun.elapsed()));
+    for node in lab.nodes() {
+        node.set_store(true)?;
+    }
+    std::thread::sleep(AFTER);
+    let asked = asker.stop();
+    let gap = vips.iter().map(|vip| asked.longest_gap(*vip).length).max();
+    let seen = Dark {
+        back,
+        duplicates: capture.stop().duplicates(Duration::from_secs(1)).len(),
+        gap: gap.context("there are VIPs")?,
+        addresses_kept: lab.node(1).vips(&SERVICES)? == before,
+    };
+    println!("{seen:?}");
+    Ok(seen)
+}
+
+/// Holds when one node answers for each VIP.
+fn answered(stage: &Stage, vips: &[IpAddr]) -> Result<()> {
+    let asker = NeighbourProber::start(stage.lab.watcher(), vips, Duration::from_millis(20))?;
+    std::thread::sleep(Duration::from_millis(100));
+    let record = asker.stop();
+    for vip in vips {
+        let macs = record.macs(*vip);
+        ensure!(macs.len() == 1, "{vip} is answered by {macs:?}");
+    }
+    Ok(())
+}
