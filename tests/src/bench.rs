@@ -1,12 +1,19 @@
-//! Benchmarks of the whole in the lab, as ratios of two things measured in turn in one run: through
-//! a virtual address, and straight to the pod.
+//! Benchmarks of the whole in the lab: ratios of two things measured in turn in one run (through a
+//! virtual address, and straight to the pod), failovers repeated often, and the peer beside them.
 
+mod failover;
 mod idle;
+mod peers;
+mod picture;
 mod tcp;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+pub use picture::draw;
 
 use crate::figures::Figure;
+use crate::scenario::must_hold::Recorded;
 
 /// A line of the table that the benchmarks print.
 #[derive(Debug)]
@@ -15,16 +22,57 @@ struct Row {
     figure: Figure,
 }
 
-/// Runs all benchmarks, records their figures and prints them as a table.
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Rates through a virtual address.
+    Tcp,
+    /// What an agent at rest costs.
+    Idle,
+    /// Failovers, of all kinds.
+    Failover,
+    /// keepalived's failovers.
+    Peers,
+}
+
+/// All of them, in the order in which they are run.
+const PARTS: [Part; 4] = [Part::Tcp, Part::Idle, Part::Peers, Part::Failover];
+
+/// Runs benchmarks, all when none is named, records their figures and prints them as a table.
+/// Failovers are repeated `repeats` times each.
 ///
 /// # Errors
-/// When a lab does not come up or a benchmark fails.
-pub fn run() -> Result<()> {
-    let mut rows = tcp::measure()?;
-    rows.extend(idle::measure()?);
+/// When a lab does not come up or a benchmark fails; the others are run all the same.
+pub fn run(parts: &[Part], repeats: usize) -> Result<()> {
+    let parts = if parts.is_empty() { &PARTS } else { parts };
+    let (mut recorded, mut failures) = (Recorded::new(), Vec::new());
+    for part in parts {
+        let measured = match part {
+            Part::Tcp => tcp::measure().map(|rows| recorded.extend(named(rows))),
+            Part::Idle => idle::measure().map(|rows| recorded.extend(named(rows))),
+            Part::Failover => failover::measure(repeats, &mut recorded),
+            Part::Peers => peers::measure(repeats).map(|figures| recorded.extend(figures)),
+        };
+        if let Err(error) = measured {
+            failures.push(format!("{part:?}: {error:#}"));
+        }
+    }
+    print(&recorded);
+    if !failures.is_empty() {
+        bail!("{}", failures.join("\n"));
+    }
+    Ok(())
+}
+
+fn named(rows: Vec<Row>) -> Recorded {
+    let named = |row: Row| (row.name.to_owned(), row.figure);
+    rows.into_iter().map(named).collect()
+}
+
+fn print(recorded: &Recorded) {
     println!("\n| figure | unit | n | min | median | p95 | max |");
     println!("|---|---|---:|---:|---:|---:|---:|");
-    for Row { name, figure } in rows {
+    for (name, figure) in recorded {
         let Figure {
             unit,
             n,
@@ -35,5 +83,4 @@ pub fn run() -> Result<()> {
         } = figure;
         println!("| {name} | {unit} | {n} | {min:.3} | {median:.3} | {p95:.3} | {max:.3} |");
     }
-    Ok(())
 }

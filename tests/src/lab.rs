@@ -16,6 +16,7 @@
 mod builder;
 pub mod cgroup;
 pub mod host;
+pub mod keepalived;
 mod link;
 mod machines;
 pub mod manifests;

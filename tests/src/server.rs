@@ -52,16 +52,16 @@ impl Ports {
     }
 }
 
-/// Serves until the process ends.
+/// Serves at one address, or at all of them, until the process ends.
 ///
 /// # Errors
 /// When a port cannot be bound.
-pub fn serve(pod: &str, ports: Ports) -> Result<()> {
+pub fn serve(pod: &str, ports: Ports, address: Option<IpAddr>) -> Result<()> {
     let pod: Arc<str> = pod.into();
-    let any = IpAddr::from(Ipv6Addr::UNSPECIFIED);
-    let udp = UdpSocket::bind((any, ports.udp)).context("bind the UDP echo")?;
-    let tcp = TcpListener::bind((any, ports.tcp)).context("bind the TCP echo")?;
-    let web = TcpListener::bind((any, ports.http)).context("bind the web server")?;
+    let address = address.unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+    let udp = UdpSocket::bind((address, ports.udp)).context("bind the UDP echo")?;
+    let tcp = TcpListener::bind((address, ports.tcp)).context("bind the TCP echo")?;
+    let web = TcpListener::bind((address, ports.http)).context("bind the web server")?;
     let (name, other) = (Arc::clone(&pod), Arc::clone(&pod));
     thread::spawn(move || udp_echo(&name, &udp));
     thread::spawn(move || accept(&tcp, &other, tcp_echo));

@@ -1,10 +1,11 @@
 //! `landfall-lab`: the lab to play in, the demonstration, and what runs in a lab's pods.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use landfall_tests::bench;
+use landfall_tests::bench::{self, Part};
 use landfall_tests::probe::web;
 use landfall_tests::server::{self, Ports};
 use landfall_tests::story;
@@ -31,7 +32,18 @@ enum Command {
         bare: bool,
     },
     /// Measure in the lab, print a table, and record the figures.
-    Bench,
+    Bench {
+        /// What to measure; everything unless named.
+        parts: Vec<Part>,
+        /// How often each failover is repeated.
+        #[arg(long, default_value_t = 20)]
+        repeats: usize,
+    },
+    /// Let a node die under Landfall and under keepalived, and draw who answered when.
+    Picture {
+        /// The SVG file to write.
+        file: PathBuf,
+    },
     /// Run a scenario of the tests by its name, or list them.
     Scenario {
         /// The name of a file in `tests/tests`, such as `failover`.
@@ -43,6 +55,9 @@ enum Command {
         /// The pod's name.
         #[arg(long)]
         name: String,
+        /// Serve at this address alone.
+        #[arg(long)]
+        address: Option<IpAddr>,
         #[command(flatten)]
         ports: Ports,
     },
@@ -61,9 +76,14 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Demo => story::demo::tell(),
         Command::Up { nodes, bare } => story::shell::open(nodes, !bare),
-        Command::Bench => bench::run(),
+        Command::Bench { parts, repeats } => bench::run(&parts, repeats),
+        Command::Picture { file } => bench::draw(&file),
         Command::Scenario { name } => story::scenario::run(name.as_deref()),
-        Command::Pod { name, ports } => server::serve(&name, ports),
+        Command::Pod {
+            name,
+            address,
+            ports,
+        } => server::serve(&name, ports, address),
         Command::Get { target } => {
             print!("{}", web::get(target, web::PATIENCE)?.body);
             Ok(())

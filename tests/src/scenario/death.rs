@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::Stage;
 use super::failover::{self, Takeover};
+use super::{Stage, bounds};
 use crate::lab::manifests::{labels, service};
 use crate::lab::node::Node;
 use crate::lab::wait;
@@ -82,7 +82,7 @@ pub fn of_announcer(conditions: Conditions, after: Duration) -> Result<Takeover>
     Ok(takeover)
 }
 
-/// How many services the nodes share, beside the stage's own: an even share is [`super::bounds::VIPS`].
+/// How many services the nodes share, beside the stage's own: an even share is [`bounds::VIPS`].
 const CROWD: usize = 2100;
 
 /// Addresses for them. They are none of the LAN's subnet: all machines know that they are on it.
@@ -116,10 +116,9 @@ pub fn of_many_vips(after: Duration) -> Result<Exodus> {
     // What is measured is the move of the VIPs, not how a full neighbour table is swept up.
     client.sysctl("ipv4/neigh/ens3/base_reachable_time_ms", "3600000")?;
     lab.manifests().write("crowd.yaml", &crowd()?)?;
-    let victim = lab.node(0);
-    let vips = wait::until_ok(PATIENCE, "the nodes to share the services out", || {
+    let (victim, vips) = wait::until_ok(PATIENCE, "the nodes to share the services out", || {
         std::thread::sleep(Duration::from_millis(500));
-        shared_out(&stage, victim)
+        shared_out(&stage)
     })?;
     let targets: Vec<SocketAddr> = vips.iter().map(|vip| (*vip, 5000).into()).collect();
     wait::until(PATIENCE, "every VIP to answer", || {
@@ -154,16 +153,22 @@ fn ask(
     Ok(prober.stop())
 }
 
-/// The VIPs that a node announces, once all are announced by someone and it has its share.
-fn shared_out(stage: &Stage, node: &Node) -> Result<Vec<IpAddr>> {
-    let all = node.announcements()?;
+/// The node with most VIPs and these, once all are announced by someone and are shared out.
+fn shared_out(stage: &Stage) -> Result<(&Node, Vec<IpAddr>)> {
+    let nodes = stage.lab.nodes();
+    let all = nodes[0].announcements()?;
     let announced = all.len();
     ensure!(announced > CROWD, "{announced} addresses are announced");
-    let own = all.into_iter().filter(|entry| entry.node == node.name());
-    let own: Vec<IpAddr> = own.map(|entry| entry.address).collect();
-    let share = announced / stage.lab.nodes().len();
-    ensure!(own.len() >= share, "{} has {} VIPs", node.name(), own.len());
-    Ok(own)
+    let of = |node: &Node| -> Vec<IpAddr> {
+        let own = all.iter().filter(|entry| entry.node == node.name());
+        own.map(|entry| entry.address).collect()
+    };
+    let shares: Vec<usize> = nodes.iter().map(|node| of(node).len()).collect();
+    let least = shares.iter().min().context("there are nodes")?;
+    ensure!(*least >= bounds::VIPS, "the nodes have {shares:?} VIPs");
+    let most = nodes.iter().max_by_key(|node| of(node).len());
+    let most = most.context("there are nodes")?;
+    Ok((most, of(most)))
 }
 
 fn crowd() -> Result<String> {

@@ -1,6 +1,7 @@
 //! The node that announces an address goes, in one way or another, and another takes over.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +10,7 @@ use super::Stage;
 use crate::lab::host::Mac;
 use crate::lab::node::Node;
 use crate::lab::switch::Lan;
-use crate::lab::wait;
+use crate::lab::{Lab, wait};
 use crate::probe::herd::Herd;
 use crate::probe::neighbour::{Duplicate, NeighbourProber, NeighbourRecord, Sighting};
 use crate::probe::udp::{Since, SourcePort, UdpProber, UdpRecord};
@@ -19,6 +20,14 @@ const CLOSELY: Duration = Duration::from_millis(5);
 
 /// How long things are watched before the fault.
 const BEFORE: Duration = Duration::from_millis(300);
+
+/// A time below a second, another at each call, which together are spread over it evenly (a golden
+/// ratio sequence): what is done once a second or more often meets the fault at all its phases.
+fn phase() -> Duration {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = f64::from(CALLS.fetch_add(1, Ordering::Relaxed));
+    Duration::from_secs_f64((call * 0.618_033_988_75).fract())
+}
 
 /// A control that is silent for longer than this marks a repeat in which the machine stood still.
 const DISTURBED: Duration = Duration::from_millis(25);
@@ -49,8 +58,22 @@ impl Takeover {
     }
 }
 
-/// Watches `vip` from the client (requests) and the watcher (ARP, every `ask`), lets `fault`
-/// happen, and watches on for `after`.
+/// The records of an address's instruments while something happened.
+#[derive(Debug)]
+pub struct Watched {
+    /// The address.
+    pub vip: IpAddr,
+    /// Right before the fault.
+    pub fault: Instant,
+    /// Requests from the client.
+    pub udp: UdpRecord,
+    /// Questions from the watcher.
+    pub arp: NeighbourRecord,
+    /// See [`Takeover::noise`].
+    pub noise: Duration,
+}
+
+/// As [`watch_lab`], judged.
 ///
 /// # Errors
 /// When the fault cannot be made, or nobody answers in the end.
@@ -61,17 +84,33 @@ pub fn watch(
     after: Duration,
     fault: impl FnOnce() -> Result<()>,
 ) -> Result<Takeover> {
+    watch_lab(&stage.lab, vip, ask, after, fault)?.judge()
+}
+
+/// Watches `vip` from the client (requests) and the watcher (ARP, every `ask`), lets `fault`
+/// happen, and watches on for `after`.
+///
+/// # Errors
+/// When the fault cannot be made.
+pub fn watch_lab(
+    lab: &Lab,
+    vip: IpAddr,
+    ask: Duration,
+    after: Duration,
+    fault: impl FnOnce() -> Result<()>,
+) -> Result<Watched> {
     let udp = UdpProber::start(
-        stage.lab.client(),
+        lab.client(),
         (vip, 5000).into(),
         Duration::from_millis(5),
         SourcePort::Fresh,
     )?;
-    let arp = NeighbourProber::start(stage.lab.watcher(), &[vip], ask)?;
+    let arp = NeighbourProber::start(lab.watcher(), &[vip], ask)?;
     // The client's own kernel answers for its own address whatever happens to the nodes.
-    let control = stage.lab.client().ipv4().into();
-    let quiet = NeighbourProber::start(stage.lab.watcher(), &[control], Duration::from_millis(5))?;
-    std::thread::sleep(BEFORE);
+    let control = lab.client().ipv4().into();
+    let quiet = NeighbourProber::start(lab.watcher(), &[control], Duration::from_millis(5))?;
+    std::thread::sleep(BEFORE + phase());
+    let begun = Instant::now();
     fault()?;
     std::thread::sleep(after);
     let (udp, arp) = (udp.stop(), arp.stop());
@@ -80,30 +119,50 @@ pub fn watch(
         .longest_gap(control)
         .length
         .max(udp.worst_delay);
-    judge(&udp, &arp, vip, noise)
+    Ok(Watched {
+        vip,
+        fault: begun,
+        udp,
+        arp,
+        noise,
+    })
 }
 
-fn judge(udp: &UdpRecord, arp: &NeighbourRecord, vip: IpAddr, noise: Duration) -> Result<Takeover> {
-    let successor = arp.answers(vip).last().context("nobody ever answered")?.mac;
-    let gap = udp.longest_gap();
-    let takeover = Takeover {
-        gap: gap.length,
-        after: udp.since(gap.end()),
-        arp_gap: arp.longest_gap(vip).length,
-        duplicates: arp.duplicates(Duration::MAX),
-        successor,
-        noise,
-    };
-    let Since { requests, lost } = takeover.after;
-    println!(
-        "{vip}: silent for {:?}, by ARP for {:?}, a bystander for {noise:?}; {} of {} requests lost, {lost} of {requests} after the silence, worst delay {:?}",
-        takeover.gap,
-        takeover.arp_gap,
-        udp.lost(),
-        udp.requests.len(),
-        udp.worst_delay
-    );
-    Ok(takeover)
+impl Watched {
+    /// What the records say of the address's takeover.
+    ///
+    /// # Errors
+    /// When nobody ever answered.
+    pub fn judge(&self) -> Result<Takeover> {
+        let Self {
+            vip,
+            udp,
+            arp,
+            noise,
+            ..
+        } = self;
+        let last = arp.answers(*vip).last();
+        let gap = udp.longest_gap();
+        let takeover = Takeover {
+            gap: gap.length,
+            after: udp.since(gap.end()),
+            arp_gap: arp.longest_gap(*vip).length,
+            duplicates: arp.duplicates(Duration::MAX),
+            successor: last.context("nobody ever answered")?.mac,
+            noise: *noise,
+        };
+        let Since { requests, lost } = takeover.after;
+        println!(
+            "{vip}: silent for {:?}, by ARP for {:?}, a bystander for {noise:?}; {} of {} requests lost, \
+             {lost} of {requests} after the silence, worst delay {:?}",
+            takeover.gap,
+            takeover.arp_gap,
+            udp.lost(),
+            udp.requests.len(),
+            udp.worst_delay
+        );
+        Ok(takeover)
+    }
 }
 
 /// The node that announces the first service dies: carrier and processes are gone at once.
