@@ -7,5 +7,6 @@ pub mod history;
 pub mod lease;
 pub mod liveness;
 pub mod membership;
+pub mod moved;
 pub mod payload;
 pub mod quorum;

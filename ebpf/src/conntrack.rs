@@ -159,6 +159,34 @@ pub struct Collected {
 /// An endpoint with its protocol.
 pub type LiveEndpoint = (Address, PortNumber, u8);
 
+/// The flows that end at this node, to be looked through beside their owner.
+pub struct LocalFlows {
+    flows: MapData,
+}
+
+impl LocalFlows {
+    /// Opens the table of the loaded data path.
+    ///
+    /// # Errors
+    /// The pin is gone or may not be opened.
+    pub fn open(loaded: &Loaded) -> Result<Self, MapError> {
+        let flows = MapData::from_pin(loaded.pins().maps().join(map::FLOWS))?;
+        Ok(Self { flows })
+    }
+
+    /// Calls `each` for every flow but those that this node only translates.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn for_each(&self, mut each: impl FnMut(&FlowKey, &Flow)) -> io::Result<()> {
+        batch::for_each(self.flows.fd(), |key: &FlowKey, flow: &Flow| {
+            if flow.flags & FLOW_SNAT == 0 {
+                each(key, flow);
+            }
+        })
+    }
+}
+
 /// The flow tables. One owner: the connection tracking task.
 pub struct Conntrack {
     flows: Hash<FlowKey, Flow>,
@@ -205,19 +233,6 @@ impl Conntrack {
             });
         })?;
         Ok(found)
-    }
-
-    /// Calls `each` for every flow that ends at this node: not for those that it only translates. Cheaper than
-    /// [`list`](Conntrack::list), which looks up the answers too.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn for_each_local(&self, mut each: impl FnMut(&FlowKey, &Flow)) -> io::Result<()> {
-        batch::for_each(self.flows_data.fd(), |key: &FlowKey, flow: &Flow| {
-            if flow.flags & FLOW_SNAT == 0 {
-                each(key, flow);
-            }
-        })
     }
 
     /// Takes away flows whose time is up, and those whose endpoint of this node is not in `live`; nothing is orphaned where

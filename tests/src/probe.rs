@@ -2,6 +2,7 @@
 //! crosses the lab's wires; each records what happened and when, and computes afterwards.
 
 pub mod crowd;
+pub mod flock;
 pub mod gap;
 pub mod herd;
 pub mod http;

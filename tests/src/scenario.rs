@@ -14,6 +14,7 @@ pub mod partition;
 pub mod reach;
 pub mod restart;
 mod stage;
+pub mod table_changes;
 
 pub(crate) use stage::example_with_echoes;
 pub use stage::{ALLOWED_PORTS, SERVICES, Stage, StageBuilder};

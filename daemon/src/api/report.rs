@@ -18,6 +18,7 @@ use super::snapshot::{
 };
 use crate::effect::announce::{AnnounceReport, VipState};
 use crate::effect::datapath::DatapathReport;
+use crate::effect::moved::MovedReport;
 
 /// The service table in the order of its keys, numbered from 1.
 pub fn frontends(table: &ServiceTable) -> Vec<Frontend> {
@@ -218,6 +219,22 @@ pub fn datapath_complaints(report: &DatapathReport) -> Vec<Complaint> {
     let others = report.problems.iter();
     complaints.extend(others.map(|problem| complaint("data path", problem, "see the agent's log")));
     complaints
+}
+
+/// What stands in the way of flows that no longer match the tables.
+pub fn moved_complaints(report: &MovedReport) -> Vec<Complaint> {
+    if report.entries < MovedReport::ROOM {
+        return Vec::new();
+    }
+    let problem = format!(
+        "the map of moved flows is full at {} entries, {} found no room; they may break when tables change again",
+        report.entries, report.no_room
+    );
+    let remedy = "change endpoints more slowly, or let connections end before others move";
+    vec![Complaint {
+        severity: Level::Warning,
+        ..complaint("data path", &problem, remedy)
+    }]
 }
 
 /// What this node announces. `services` are those behind each lease, `answers` those sent so far.

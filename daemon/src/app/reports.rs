@@ -22,6 +22,7 @@ use crate::effect::announce::{AnnounceReport, AnnouncedTable};
 use crate::effect::datapath::{DatapathReport, Flows};
 use crate::effect::history::History;
 use crate::effect::lease::{LeaseHandle, LeaseState, clock};
+use crate::effect::moved::MovedReport;
 
 use super::drain::DrainMark;
 use super::rooms::Rooms;
@@ -44,6 +45,7 @@ pub(super) struct Reports {
     socket_answers: watch::Receiver<AnswerCounts>,
     counters: Arc<landfall_ebpf::counters::Counters>,
     flows: Arc<Flows>,
+    moved: watch::Receiver<MovedReport>,
     mark: DrainMark,
     history: History,
 }
@@ -65,6 +67,7 @@ impl Reports {
             socket_answers: rooms.socket_answers.clone(),
             counters: Arc::clone(&rooms.counters),
             flows: Arc::clone(&rooms.flows),
+            moved: rooms.moved.clone(),
             mark: rooms.mark.clone(),
             history: rooms.history.clone(),
         }
@@ -144,11 +147,18 @@ impl Snapshot for Reports {
             entries: self.flows.report().flows,
             capacity: u64::from(self.settings.datapath.max_connections),
         });
+        let moved = *self.moved.borrow();
+        datapath.maps.push(MapFill {
+            name: "moved_flows".to_owned(),
+            entries: moved.entries,
+            capacity: MovedReport::ROOM,
+        });
         let mut complaints: Vec<Complaint> = status::complaints(&plan)
             .iter()
             .map(Complaint::from)
             .collect();
         complaints.extend(report::datapath_complaints(&path));
+        complaints.extend(report::moved_complaints(&moved));
         complaints.extend(report::announce_complaints(&self.announced.borrow()));
         complaints.extend(self.lease_complaints());
         Status {

@@ -1,7 +1,7 @@
 //! The rooms of a running agent, joined: sources, reconciler, effects.
 //!
 //! What each publishes is what the next one is given; the channels are made here and nowhere else. Threads of their own
-//! (election, data path, socket task, liveness, the record of assignments) are stopped by the token of their stage and
+//! (election, data path, moved flows, socket task, liveness, the record of assignments) are stopped by the token of their stage and
 //! waited for.
 
 use std::fs;
@@ -29,6 +29,8 @@ use crate::effect::assignments::AssignmentFiles;
 use crate::effect::datapath::{self, Attach, Datapath, DatapathReport, Flows, Mode};
 use crate::effect::history::History;
 use crate::effect::lease::{FileLeases, LeaseHandle, LeaseTask};
+use crate::effect::moved::{self, MovedReport};
+use crate::effect::quorum::key::Secret;
 use crate::effect::{liveness, membership};
 use crate::reconciler::{self, Published, Reconciler};
 use crate::source::{Batch, ClassPolicy, links, manifest};
@@ -51,6 +53,7 @@ pub(super) struct Rooms {
     pub(super) socket_answers: watch::Receiver<AnswerCounts>,
     pub(super) counters: Arc<Counters>,
     pub(super) flows: Arc<Flows>,
+    pub(super) moved: watch::Receiver<MovedReport>,
     pub(super) mark: DrainMark,
     pub(super) history: History,
     sources: Stage,
@@ -81,8 +84,8 @@ impl Rooms {
             Loaded::open(&options(settings)).context("the data path cannot be loaded")?;
         let announcements = Announcements::take(&mut loaded);
         let cell = DeadlineCell::take(&mut loaded);
-        let (datapath, counters, flows, datapath_report) =
-            Datapath::new(loaded, datapath_options(settings, &node)?)?;
+        let (datapath, path) = Datapath::new(loaded, datapath_options(settings, &node)?)?;
+        let (flows, datapath_report) = (path.flows, path.report);
 
         let deadline = Deadline::new();
         let lease_dir = settings.state.lease_dir.clone();
@@ -118,6 +121,19 @@ impl Rooms {
         };
         let (thread, dead) =
             liveness::spawn(alive, effects.token()).context("nodes cannot be probed")?;
+        threads.push(thread);
+
+        let secret = Secret::read(&settings.l2.key_file)?;
+        let inputs = moved::Inputs {
+            node: node.clone(),
+            seal: moved::Seal::of(secret.as_ref()),
+            frontends: path.frontends,
+            local: path.local,
+            flows: Arc::clone(&flows),
+            dead: dead.clone(),
+        };
+        let (thread, moved) = moved::spawn(inputs, path.views, effects.token())
+            .context("nodes cannot be told of moved flows")?;
         threads.push(thread);
 
         let files = AssignmentFiles::open(&lease_dir.join("assignments"))
@@ -205,8 +221,9 @@ impl Rooms {
             announced,
             table,
             socket_answers: responder.answers(),
-            counters: Arc::new(counters),
+            counters: Arc::new(path.counters),
             flows,
+            moved,
             mark,
             history,
             sources,

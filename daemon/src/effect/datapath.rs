@@ -1,7 +1,7 @@
 //! The data path effect: makes the kernel's maps and attachments equal to the service table.
 //!
 //! Fed by the service table, this node's interfaces and the peers' (all `watch`: only the latest counts); feeds the kernel
-//! and [`DatapathReport`]. A thread of its own, since map writes are system calls by the ten thousand: it waits on the
+//! and [`DatapathReport`], and tells the exchange of moved flows which tables are in force. A thread of its own, since map writes are system calls by the ten thousand: it waits on the
 //! channels by the runtime's handle and blocks nobody.
 //!
 //! When cancelled it ends after the change at hand. Programs, maps and links stay pinned and go on.
@@ -13,12 +13,13 @@ mod uplinks;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use landfall_core::model::{Link, NodeName, ServiceName};
 use landfall_core::plan::service_table::{Frontend, FrontendKey, ServiceTable};
 use landfall_ebpf::abi::Address;
+use landfall_ebpf::conntrack::LocalFlows;
 use landfall_ebpf::counters::Counters;
 use landfall_ebpf::frontends::Frontends;
 use landfall_ebpf::loader::Loaded;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::membership;
+use super::moved;
 
 pub use collection::{FlowReport, Flows};
 pub use uplinks::{Attach, Mode, UplinkReport};
@@ -90,7 +92,7 @@ pub struct Refusal {
 /// The effect's state. Everything in the kernel but flows and announcements is written by this one owner.
 pub struct Datapath {
     loaded: Loaded,
-    frontends: Frontends,
+    frontends: Arc<Mutex<Frontends>>,
     peers: Peers,
     options: Options,
     uplinks: uplinks::Uplinks,
@@ -101,25 +103,41 @@ pub struct Datapath {
     report: DatapathReport,
     publish: watch::Sender<DatapathReport>,
     flows: Arc<Flows>,
+    viewed: moved::Viewed,
+}
+
+/// What others are given of the data path.
+pub struct Shared {
+    /// Verdict counters.
+    pub counters: Counters,
+    /// Flows, for their collector and those who list them.
+    pub flows: Arc<Flows>,
+    /// What the effect tells.
+    pub report: watch::Receiver<DatapathReport>,
+    /// The service table, for the exchange of moved flows.
+    pub frontends: Arc<Mutex<Frontends>>,
+    /// Flows that end here, for the same.
+    pub local: LocalFlows,
+    /// Which tables are in force, for the same.
+    pub views: moved::Views,
 }
 
 impl Datapath {
-    /// Takes the loaded data path over. Counters and flows are handed out for others to read.
+    /// Takes the loaded data path over, and hands out what others use of it.
     ///
     /// # Errors
     /// The kernel's, while maps are read.
-    pub fn new(
-        mut loaded: Loaded,
-        options: Options,
-    ) -> anyhow::Result<(Self, Counters, Arc<Flows>, watch::Receiver<DatapathReport>)> {
+    pub fn new(mut loaded: Loaded, options: Options) -> anyhow::Result<(Self, Shared)> {
         let counters = Counters::take(&mut loaded);
         let flows = Arc::new(Flows::take(&mut loaded)?);
-        let frontends = Frontends::take(&mut loaded)?;
+        let local = LocalFlows::open(&loaded)?;
+        let frontends = Arc::new(Mutex::new(Frontends::take(&mut loaded)?));
+        let (viewed, views) = moved::Viewed::new()?;
         let peers = Peers::take(&mut loaded)?;
         let (publish, reports) = watch::channel(DatapathReport::default());
         let datapath = Self {
             loaded,
-            frontends,
+            frontends: Arc::clone(&frontends),
             peers,
             options,
             uplinks: uplinks::Uplinks::default(),
@@ -129,8 +147,17 @@ impl Datapath {
             report: DatapathReport::default(),
             publish,
             flows: Arc::clone(&flows),
+            viewed,
         };
-        Ok((datapath, counters, flows, reports))
+        let shared = Shared {
+            counters,
+            flows,
+            report: reports,
+            frontends,
+            local,
+            views,
+        };
+        Ok((datapath, shared))
     }
 
     /// Runs until cancelled. Blocks; to be called on a thread of its own.
@@ -161,6 +188,11 @@ impl Datapath {
         }
     }
 
+    /// The service table, held for one entry at a time: moved flows must not wait for ten thousand frontends.
+    fn frontends(&self) -> MutexGuard<'_, Frontends> {
+        self.frontends.lock().expect("no holder panics")
+    }
+
     fn attach_sockets(&mut self) {
         let Some(cgroup) = self.options.cgroup.clone() else {
             return;
@@ -186,7 +218,15 @@ impl Datapath {
         self.report.uplinks = self.uplinks.report();
         if let (Some(peers), Some(table)) = (peers, table) {
             let surroundings = self.surroundings(peers, links);
+            let roads = uplinks::roads(&surroundings.nodes, links, peers);
+            let print = table::fingerprint(table, &self.options.node, &surroundings);
             self.apply(table, surroundings);
+            let change = self.frontends().last_change();
+            self.viewed.put(moved::View {
+                print,
+                change,
+                peers: roads,
+            });
         }
         self.report.fills = self.fills();
         self.publish.send_if_modified(|published| {
@@ -245,7 +285,8 @@ impl Datapath {
             .filter(|link| attached.contains(&link.index))
             .flat_map(|link| &link.addresses);
         let sources = sources.map(|held| Address::from(held.address)).collect();
-        if let Err(error) = self.frontends.set_own_addresses(&sources) {
+        let set = self.frontends().set_own_addresses(&sources);
+        if let Err(error) = set {
             warn!(%error, "answers to translated flows may be missed");
         }
         let own: BTreeSet<IpAddr> = links
@@ -269,7 +310,8 @@ impl Datapath {
             .collect();
         for key in gone {
             self.applied.remove(&key);
-            if let Err(error) = self.frontends.remove(&table::key(&key), now) {
+            let removed = self.frontends().remove(&table::key(&key), now);
+            if let Err(error) = removed {
                 warn!(frontend = %table::show(&key), %error, "a frontend was not removed; it will be tried again");
                 self.applied_with = None;
             }
@@ -286,7 +328,8 @@ impl Datapath {
                 continue;
             }
             let spec = table::spec(key, frontend, &self.options.node, &surroundings);
-            match self.frontends.put(table::key(key), &spec, now) {
+            let put = self.frontends().put(table::key(key), &spec, now);
+            match put {
                 Ok(()) => {
                     written += 1;
                     self.report.refused.remove(key);
@@ -309,7 +352,8 @@ impl Datapath {
             .set_live(table::live_endpoints(table, &self.options.node));
         if !self.settled {
             self.settled = true;
-            if let Err(error) = self.frontends.settle(now) {
+            let settled = self.frontends().settle(now);
+            if let Err(error) = settled {
                 warn!(%error, "left-overs of an earlier daemon were not all removed");
             }
         }
@@ -320,9 +364,10 @@ impl Datapath {
     }
 
     fn fills(&self) -> Vec<(&'static str, u64, u64)> {
-        let [backends, rows] = self.frontends.ranges_fill();
+        let frontends = self.frontends();
+        let [backends, rows] = frontends.ranges_fill();
         [
-            ("frontends", self.frontends.fill()),
+            ("frontends", frontends.fill()),
             ("backends", backends),
             ("lookup_rows", rows),
         ]

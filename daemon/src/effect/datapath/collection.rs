@@ -54,6 +54,11 @@ impl Flows {
         }
     }
 
+    /// Endpoints of this node that flows may still go to; nothing before the first plan.
+    pub(in crate::effect) fn live(&self) -> Option<Arc<HashSet<LiveEndpoint>>> {
+        self.live.lock().expect("no holder panics").clone()
+    }
+
     /// All flows. Blocks over system calls.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ use landfall_ebpf::frontends::{Endpoint, NodeShare, Spec};
 use landfall_ebpf::maglev;
 use landfall_ebpf::peers::Reach;
 
+use super::moved::Fingerprint;
+
 /// What a spec depends on besides its frontend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Surroundings {
@@ -30,6 +32,42 @@ pub(super) fn key(key: &FrontendKey) -> landfall_ebpf::abi::service::FrontendKey
         protocol: key.protocol.number(),
         zero: 0,
     }
+}
+
+/// A hash of all that the node tables of `node` are made of: equal where two nodes choose alike. Frontends that stay on one
+/// node are left out, since no other node has the same table of them.
+pub(super) fn fingerprint(
+    table: &ServiceTable,
+    node: &NodeName,
+    around: &Surroundings,
+) -> Fingerprint {
+    let mut text = Vec::new();
+    let shared = table
+        .frontends
+        .iter()
+        .filter(|(_, frontend)| frontend.kind != FrontendKind::ClusterIp && !frontend.local_only);
+    for (key, frontend) in shared {
+        let mut shares: BTreeMap<&str, u32> = BTreeMap::new();
+        for name in frontend
+            .backends
+            .iter()
+            .filter_map(|backend| backend.node.as_ref())
+        {
+            let reach = around.nodes.get(name).map(|(_, reach)| *reach);
+            if name == node || reach.is_some_and(|reach| reach != Reach::Unreachable) {
+                *shares.entry(name.as_str()).or_default() += 1;
+            }
+        }
+        text.extend_from_slice(&Address::from(key.address).octets());
+        text.extend_from_slice(&key.port.get().to_be_bytes());
+        text.extend_from_slice(&[key.protocol.number(), u8::from(frontend.affinity.is_some())]);
+        for (name, weight) in shares {
+            text.extend_from_slice(name.as_bytes());
+            text.push(0);
+            text.extend_from_slice(&weight.to_be_bytes());
+        }
+    }
+    Fingerprint(maglev::identity(&text))
 }
 
 /// A frontend for people.

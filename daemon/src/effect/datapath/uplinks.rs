@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use landfall_core::model::{Link, LinkIndex, LinkKind};
+use landfall_core::model::{Link, LinkIndex, LinkKind, NodeName};
 use landfall_ebpf::abi::Address;
 use landfall_ebpf::abi::node::Interface;
 use landfall_ebpf::attach::Hook;
@@ -12,6 +12,7 @@ use landfall_ebpf::peers::{Peers, Reach};
 use tracing::{error, info, warn};
 
 use super::Options;
+use super::moved;
 
 /// Setting `datapath.attach`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,6 +218,37 @@ fn driver(name: &str) -> String {
     }
     // No device below it: virtual. veth is by far the most frequent, and tc is right for the others too.
     "veth".to_owned()
+}
+
+/// The roads to peers that packets are re-sent to, with their indexes.
+pub(super) fn roads(
+    nodes: &BTreeMap<NodeName, (u16, Reach)>,
+    ours: &[Link],
+    theirs: &BTreeMap<NodeName, Vec<Link>>,
+) -> BTreeMap<NodeName, (u16, moved::Road)> {
+    let mut roads = BTreeMap::new();
+    for (name, (index, reach)) in nodes {
+        let Reach::L2Dsr {
+            mac,
+            own_mac,
+            ifindex,
+        } = *reach
+        else {
+            continue;
+        };
+        let own = ours.iter().filter(|link| link.index.0 == ifindex);
+        let their = theirs.get(name).into_iter().flatten();
+        let their = their.filter(|link| link.mac.is_some_and(|held| held.0 == mac));
+        let mtu = own.chain(their).map(|link| link.mtu).min();
+        let road = moved::Road {
+            ifindex,
+            own: own_mac,
+            peer: mac,
+            mtu: mtu.map_or(1_500, |mtu| mtu.min(9_000) as usize),
+        };
+        roads.insert(name.clone(), (*index, road));
+    }
+    roads
 }
 
 /// How a peer is reached: over the first attached interface that shares a subnet with one of its own.
