@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use aya::maps::{MapData, MapError};
 use landfall_ebpf_abi::flow::{
-    FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SNAT, FLOW_SUPERSEDED, Flow, FlowKey, Reply,
-    ReplyKey,
+    FLOW_ANSWERED, FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SNAT, FLOW_SUPERSEDED, Flow,
+    FlowKey, Reply, ReplyKey,
 };
 use landfall_ebpf_abi::{Address, PortNumber, map};
 
@@ -66,19 +66,16 @@ pub enum FlowState {
 impl FlowState {
     /// The state that both directions' entries add up to.
     pub fn of(protocol: u8, flow: &Flow, reply: Option<&Reply>) -> Self {
-        let answer = reply.map_or(0, |reply| reply.flags);
-        if (flow.flags | answer) & (FLOW_RESET | FLOW_SUPERSEDED) != 0 {
+        let asked = flow.mark.flags();
+        let answer = reply.map_or(0, |reply| reply.mark.flags());
+        if (asked | answer) & (FLOW_RESET | FLOW_SUPERSEDED) != 0 {
             return Self::Closed;
         }
-        match (flow.flags & FLOW_FIN != 0, answer & FLOW_FIN != 0) {
+        match (asked & FLOW_FIN != 0, answer & FLOW_FIN != 0) {
             (true, true) => Self::Closed,
             (true, false) | (false, true) => Self::HalfClosed,
-            (false, false) if protocol == TCP && flow.flags & FLOW_ESTABLISHED == 0 => {
-                Self::Opening
-            }
-            (false, false) if protocol != TCP && reply.is_none_or(|reply| reply.seen == 0) => {
-                Self::Opening
-            }
+            (false, false) if protocol == TCP && asked & FLOW_ESTABLISHED == 0 => Self::Opening,
+            (false, false) if protocol != TCP && answer & FLOW_ANSWERED == 0 => Self::Opening,
             (false, false) => Self::Established,
         }
     }
@@ -114,17 +111,20 @@ impl TrackedFlow {
 
     /// Time since either side was last seen, to a tick.
     pub fn silence(&self, now: u32) -> Duration {
-        let seen = self.flow.seen.max(self.reply.map_or(0, |reply| reply.seen));
-        Duration::from_nanos(
-            u64::from(now.saturating_sub(seen)) << landfall_ebpf_abi::flow::TICK_SHIFT,
-        )
+        Duration::from_nanos(u64::from(self.age(now)) << landfall_ebpf_abi::flow::TICK_SHIFT)
     }
 
     /// Whether it is over at `now`.
     pub fn is_over(&self, now: u32, limits: &TimeOuts) -> bool {
         let limit = self.state().time_out(self.key.protocol, limits);
-        let seen = self.flow.seen.max(self.reply.map_or(0, |reply| reply.seen));
-        now.saturating_sub(seen) > clock::ticks(limit)
+        self.age(now) > clock::ticks(limit)
+    }
+
+    /// Ticks since either side was last seen.
+    fn age(&self, now: u32) -> u32 {
+        let asked = self.flow.mark.age(now);
+        self.reply
+            .map_or(asked, |reply| reply.mark.age(now).min(asked))
     }
 
     fn reply_key(&self) -> ReplyKey {
@@ -235,6 +235,22 @@ impl Conntrack {
         Ok(found)
     }
 
+<<<<<<< /tmp/moved.cur
+    /// Calls `each` for every flow that ends at this node: not for those that it only translates. Cheaper than
+    /// [`list`](Conntrack::list), which looks up the answers too.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn for_each_local(&self, mut each: impl FnMut(&FlowKey, &Flow)) -> io::Result<()> {
+        batch::for_each(self.flows_data.fd(), |key: &FlowKey, flow: &Flow| {
+            if flow.mark.flags() & FLOW_SNAT == 0 {
+                each(key, flow);
+            }
+        })
+    }
+
+=======
+>>>>>>> /tmp/moved.new
     /// Takes away flows whose time is up, and those whose endpoint of this node is not in `live`; nothing is orphaned where
     /// `live` is absent, as before the first plan.
     ///
@@ -250,7 +266,7 @@ impl Conntrack {
                 tracked.flow.backend_port,
                 tracked.key.protocol,
             );
-            let local = tracked.flow.flags & FLOW_SNAT == 0;
+            let local = tracked.flow.mark.flags() & FLOW_SNAT == 0;
             let orphan = local && live.is_some_and(|live| !live.contains(&endpoint));
             if !orphan && !tracked.is_over(now, &self.limits) {
                 collected.kept += 1;
@@ -260,7 +276,7 @@ impl Conntrack {
             // The flow may have been renewed since it was read: look again before it goes.
             if let Ok(current) = self.flows.get(&tracked.key, 0)
                 && !orphan
-                && current.seen != tracked.flow.seen
+                && current.mark != tracked.flow.mark
             {
                 collected.kept += 1;
                 known.insert(reply_key(&tracked.key, &current));
@@ -300,7 +316,7 @@ impl Conntrack {
                 .flows
                 .get(&flow, 0)
                 .is_ok_and(|flow| flow.backend == key.backend);
-            if !begun_meanwhile && reply.seen != now {
+            if !begun_meanwhile && reply.mark.age(now) > 0 {
                 let _ = self.replies.remove(&key);
                 removed += 1;
             }
@@ -311,6 +327,8 @@ impl Conntrack {
 
 #[cfg(test)]
 mod tests {
+    use landfall_ebpf_abi::flow::Mark;
+
     use super::*;
 
     const UDP: u8 = 17;
@@ -322,13 +340,11 @@ mod tests {
                 ..FlowKey::default()
             },
             flow: Flow {
-                flags,
-                seen,
+                mark: Mark::new(seen, flags),
                 ..Flow::default()
             },
             reply: Some(Reply {
-                flags: answer,
-                seen: answered,
+                mark: Mark::new(answered, answer),
                 ..Reply::default()
             }),
         }
@@ -369,6 +385,6 @@ mod tests {
         let limits = TimeOuts::default();
         let minute = clock::ticks(Duration::from_secs(60));
         assert!(tracked(UDP, 0, 0, 1, 0).is_over(minute + 1, &limits));
-        assert!(!tracked(UDP, 0, 0, 1, 1).is_over(minute + 1, &limits));
+        assert!(!tracked(UDP, 0, FLOW_ANSWERED, 1, 1).is_over(minute + 1, &limits));
     }
 }

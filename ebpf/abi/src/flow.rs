@@ -45,12 +45,8 @@ pub struct Flow {
     pub backend_port: PortNumber,
     /// Source port the endpoint sees; not the client's only where two flows would have met.
     pub source_port: PortNumber,
-    /// When a packet last came from the client, in [`TICK_SHIFT`] ticks of CLOCK_MONOTONIC.
-    pub seen: u32,
-    /// When the flow began, in the same ticks.
-    pub since: u32,
-    /// A union of `FLOW_*`.
-    pub flags: u32,
+    /// What the client has said, and when it was last heard.
+    pub mark: Mark,
 }
 
 /// Key of a flow as the endpoint answers it.
@@ -101,28 +97,86 @@ pub struct Reply {
     pub frontend_port: PortNumber,
     /// Client's port.
     pub client_port: PortNumber,
-    /// When a packet last came from the endpoint, in [`TICK_SHIFT`] ticks of CLOCK_MONOTONIC; 0 before the first.
-    pub seen: u32,
+    /// What the endpoint has said, and when it was last heard.
+    pub mark: Mark,
+}
+
+/// What one side of a flow has said and when it was last heard, in one word: with it an entry of the kernel's hash, 48 octets
+/// of its own before key and value, fills two cache lines and no more.
+///
+/// The low 24 bits are the time in ticks of CLOCK_MONOTONIC, which come round after 208 days; the high 8 a union of `FLOW_*`.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(pub u32);
+
+impl Mark {
+    const TICKS: u32 = (1 << 24) - 1;
+
+    /// Heard at `tick`, having said `flags`.
+    #[inline(always)]
+    pub const fn new(tick: u32, flags: u32) -> Self {
+        Self(tick & Self::TICKS | flags)
+    }
+
     /// A union of `FLOW_*`.
-    pub flags: u32,
-    /// Zero.
-    pub zero: u32,
+    #[inline(always)]
+    pub const fn flags(self) -> u32 {
+        self.0 & !Self::TICKS
+    }
+
+    /// Ticks from then to `now`, of which only the low 24 bits count. A time ahead of `now` by up to 104 days is now.
+    #[inline(always)]
+    pub const fn age(self, now: u32) -> u32 {
+        let age = now.wrapping_sub(self.0) & Self::TICKS;
+        if age > Self::TICKS / 2 { 0 } else { age }
+    }
 }
 
 /// A tick is CLOCK_MONOTONIC nanoseconds shifted right by this: 1.07 s.
 pub const TICK_SHIFT: u32 = 30;
 
 /// This side has sent its FIN.
-pub const FLOW_FIN: u32 = 1 << 0;
+pub const FLOW_FIN: u32 = 1 << 24;
 /// This side has sent RST.
-pub const FLOW_RESET: u32 = 1 << 1;
+pub const FLOW_RESET: u32 = 1 << 25;
 /// The client acknowledged something: the handshake is over.
-pub const FLOW_ESTABLISHED: u32 = 1 << 2;
+pub const FLOW_ESTABLISHED: u32 = 1 << 26;
 /// The source is this node's: a SNAT flow.
-pub const FLOW_SNAT: u32 = 1 << 3;
+pub const FLOW_SNAT: u32 = 1 << 27;
 /// On an answer's entry: a connection straight to the endpoint has taken the ends of this one, which is over.
-pub const FLOW_SUPERSEDED: u32 = 1 << 4;
+pub const FLOW_SUPERSEDED: u32 = 1 << 28;
+/// On an answer's entry: the endpoint has answered.
+pub const FLOW_ANSWERED: u32 = 1 << 29;
 /// Any of these, on either side: a SYN begins another connection.
 pub const FLOW_ENDS: u32 = FLOW_FIN | FLOW_RESET | FLOW_SUPERSEDED;
 
-crate::pod!(FlowKey: 40, Flow: 48, ReplyKey: 40, Reply: 48);
+crate::pod!(FlowKey: 40, Flow: 40, ReplyKey: 40, Reply: 40);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_tells_what_was_said_and_how_long_ago_whatever_the_uptime() {
+        for tick in [0, 1, 0x00ff_ffff, 0x0100_0000, 0x2a00_0007] {
+            let mark = Mark::new(tick, FLOW_FIN | FLOW_ANSWERED);
+            assert_eq!(mark.flags(), FLOW_FIN | FLOW_ANSWERED);
+            for age in [0, 1, 20, 500_000] {
+                assert_eq!(mark.age(tick + age), age);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_set_while_the_clock_was_being_read_is_no_age() {
+        assert_eq!(Mark::new(8, 0).age(7), 0);
+        assert_eq!(Mark::new(0x0100_0000, 0).age(0x00ff_ffff), 0);
+    }
+
+    #[test]
+    fn an_entry_of_the_kernels_hash_fills_two_cache_lines() {
+        // struct htab_elem of Linux: the key begins after 48 octets, the value after the key.
+        assert_eq!(48 + size_of::<FlowKey>() + size_of::<Flow>(), 2 * 64);
+        assert_eq!(48 + size_of::<ReplyKey>() + size_of::<Reply>(), 2 * 64);
+    }
+}

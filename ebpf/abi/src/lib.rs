@@ -20,7 +20,7 @@ pub mod wire;
 pub use address::{Address, PortNumber};
 
 /// Version of the layout of all maps. Pins live in a directory of this name.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Declares that user space may read and write the types through aya's maps.
 macro_rules! pod {

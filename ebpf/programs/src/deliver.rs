@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns}
 use aya_ebpf::maps::lpm_trie::Key;
 use landfall_ebpf_abi::counter::Counter;
 use landfall_ebpf_abi::flow::{
-    FLOW_ENDS, FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SUPERSEDED, Flow, FlowKey, Reply,
+    FLOW_ENDS, FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SUPERSEDED, Flow, FlowKey, Mark, Reply,
     ReplyKey, TICK_SHIFT,
 };
 use landfall_ebpf_abi::hash;
@@ -141,9 +141,18 @@ fn unknown(frame: impl Frame, arriving: &Arriving, frontend: &Frontend) -> Actio
 
 /// Now, in ticks of connection tracking.
 #[inline(always)]
-pub fn now() -> u32 {
+fn now() -> u32 {
     // SAFETY: plain helper call.
     unsafe { (bpf_ktime_get_coarse_ns() >> TICK_SHIFT) as u32 }
+}
+
+/// Notes that one side of a flow was heard and has said `flags`. Written only where it changes: the line stays clean.
+#[inline(always)]
+pub fn heard(mark: &mut Mark, flags: u32) {
+    let heard = Mark::new(now(), mark.flags() | flags);
+    if *mark != heard {
+        *mark = heard;
+    }
 }
 
 /// The flags that a packet adds to its side of a flow.
@@ -168,7 +177,7 @@ pub fn begins_anew(packet: &Packet, flow: &Flow, reply_key: &mut ReplyKey) -> bo
     if !packet.begins() {
         return false;
     }
-    if flow.flags & FLOW_ENDS != 0 {
+    if flow.mark.flags() & FLOW_ENDS != 0 {
         return true;
     }
     *reply_key = ReplyKey::new(
@@ -179,7 +188,7 @@ pub fn begins_anew(packet: &Packet, flow: &Flow, reply_key: &mut ReplyKey) -> bo
         packet.key.protocol,
     );
     // SAFETY: words are written whole.
-    unsafe { REPLIES.get(&*reply_key) }.is_some_and(|reply| reply.flags & FLOW_ENDS != 0)
+    unsafe { REPLIES.get(&*reply_key) }.is_some_and(|reply| reply.mark.flags() & FLOW_ENDS != 0)
 }
 
 /// A packet that begins a connection straight to an address which may be an endpoint's. If the client has lately spoken with
@@ -209,12 +218,13 @@ pub fn bypassed(arriving: &mut Arriving) {
     arriving.packet.key.frontend_port = reply.frontend_port;
     // SAFETY: as above.
     let asked = match unsafe { FLOWS.get(&arriving.packet.key) } {
-        Some(flow) if flow.backend == arriving.reply_key.backend => flow.flags,
+        Some(flow) if flow.backend == arriving.reply_key.backend => flow.mark.flags(),
         _ => FLOW_RESET,
     };
     // An end that only one side has seen leaves the flow its answers. If the client has forgotten it, they make it reset.
-    if (asked | reply.flags) & FLOW_RESET != 0 || asked & reply.flags & FLOW_FIN != 0 {
-        reply.flags |= FLOW_SUPERSEDED;
+    let answered = reply.mark.flags();
+    if (asked | answered) & FLOW_RESET != 0 || asked & answered & FLOW_FIN != 0 {
+        reply.mark.0 |= FLOW_SUPERSEDED;
     }
 }
 
@@ -228,14 +238,7 @@ fn established(frame: impl Frame, arriving: &mut Arriving) -> Option<Action> {
     if begins_anew(packet, flow, &mut arriving.reply_key) {
         return None;
     }
-    let now = now();
-    if flow.seen != now {
-        flow.seen = now;
-    }
-    let flags = flow.flags | flags_of(packet);
-    if flow.flags != flags {
-        flow.flags = flags;
-    }
+    heard(&mut flow.mark, flags_of(packet));
     arriving.new = Endpoints {
         source: flow.source,
         destination: flow.backend,
@@ -297,6 +300,7 @@ pub fn admitted(frontend: &Frontend, client: &Address) -> bool {
 #[inline(never)]
 pub fn record(arriving: &mut Arriving, flags: u32) -> bool {
     let key = arriving.packet.key;
+    let now = now();
     arriving.reply_key = ReplyKey::new(
         arriving.new.destination,
         arriving.new.source,
@@ -309,9 +313,7 @@ pub fn record(arriving: &mut Arriving, flags: u32) -> bool {
         client: key.client,
         frontend_port: key.frontend_port,
         client_port: key.client_port,
-        seen: 0,
-        flags: 0,
-        zero: 0,
+        mark: Mark::new(now, 0),
     };
     let mut attempt = 0;
     while let Err(error) =
@@ -337,15 +339,12 @@ pub fn record(arriving: &mut Arriving, flags: u32) -> bool {
             PortNumber::new(TRANSLATED_PORTS_FIRST + (random % TRANSLATED_PORTS) as u16);
     }
     arriving.new.source_port = arriving.reply_key.source_port;
-    let now = now();
     arriving.flow = Flow {
         backend: arriving.new.destination,
         source: arriving.new.source,
         backend_port: arriving.new.destination_port,
         source_port: arriving.new.source_port,
-        seen: now,
-        since: now,
-        flags,
+        mark: Mark::new(now, flags),
     };
     if FLOWS
         .insert(&arriving.packet.key, &arriving.flow, u64::from(BPF_ANY))

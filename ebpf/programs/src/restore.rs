@@ -1,11 +1,11 @@
 //! Egress of an uplink: an endpoint's answer gets its frontend's address back, and the client's own port.
 
 use landfall_ebpf_abi::counter::Counter;
-use landfall_ebpf_abi::flow::FLOW_SUPERSEDED;
+use landfall_ebpf_abi::flow::{FLOW_ANSWERED, FLOW_SUPERSEDED};
 use landfall_ebpf_abi::hash;
 
 use crate::count::count;
-use crate::deliver::{flags_of, now};
+use crate::deliver::{flags_of, heard};
 use crate::frame::Frame;
 use crate::maps::{BACKEND_FILTER, REPLIES};
 use crate::packet::{Arriving, ETHERTYPE_V4, ETHERTYPE_V6, Endpoints, Ethernet, TCP, UDP, parse};
@@ -51,17 +51,10 @@ fn decide(frame: impl Frame) -> Verdict {
     };
     // SAFETY: entries live until the program ends; words are written whole.
     let reply = unsafe { &mut *reply };
-    if reply.flags & FLOW_SUPERSEDED != 0 {
+    if reply.mark.flags() & FLOW_SUPERSEDED != 0 {
         return Verdict::Pass;
     }
-    let now = now();
-    if reply.seen != now {
-        reply.seen = now;
-    }
-    let flags = reply.flags | flags_of(packet);
-    if reply.flags != flags {
-        reply.flags = flags;
-    }
+    heard(&mut reply.mark, FLOW_ANSWERED | flags_of(packet));
     arriving.new = Endpoints {
         source: reply.frontend,
         destination: reply.client,

@@ -9,7 +9,7 @@ use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup,
 };
 use landfall_ebpf_abi::counter::Counter;
-use landfall_ebpf_abi::flow::FLOW_SNAT;
+use landfall_ebpf_abi::flow::{FLOW_ANSWERED, FLOW_SNAT};
 use landfall_ebpf_abi::hash;
 use landfall_ebpf_abi::node::Interface;
 use landfall_ebpf_abi::service::Frontend;
@@ -17,7 +17,7 @@ use landfall_ebpf_abi::{Address, PortNumber};
 
 use crate::count::count;
 use crate::deliver::{
-    TRANSLATED_PORTS, TRANSLATED_PORTS_FIRST, admitted, begins_anew, flags_of, now, record,
+    TRANSLATED_PORTS, TRANSLATED_PORTS_FIRST, admitted, begins_anew, flags_of, heard, record,
 };
 use crate::frame::Frame;
 use crate::maps::{BACKENDS, FLOWS, REPLIES};
@@ -44,11 +44,7 @@ pub fn forward(
         .filter(|flow| !begins_anew(packet, flow, &mut arriving.reply_key));
     arriving.new = match known {
         Some(flow) => {
-            let now = now();
-            if flow.seen != now {
-                flow.seen = now;
-            }
-            flow.flags |= flags_of(packet);
+            heard(&mut flow.mark, flags_of(packet));
             Endpoints {
                 source: flow.source,
                 destination: flow.backend,
@@ -107,11 +103,7 @@ pub fn reply(frame: impl Frame, arriving: &mut Arriving, interface: &Interface) 
     };
     // SAFETY: entries live until the program ends; words are written whole.
     let reply = unsafe { &mut *reply };
-    let now = now();
-    if reply.seen != now {
-        reply.seen = now;
-    }
-    reply.flags |= flags_of(packet);
+    heard(&mut reply.mark, FLOW_ANSWERED | flags_of(packet));
     arriving.new = Endpoints {
         source: reply.frontend,
         destination: reply.client,
