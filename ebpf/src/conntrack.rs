@@ -180,7 +180,7 @@ impl LocalFlows {
     /// The kernel's.
     pub fn for_each(&self, mut each: impl FnMut(&FlowKey, &Flow)) -> io::Result<()> {
         batch::for_each(self.flows.fd(), |key: &FlowKey, flow: &Flow| {
-            if flow.flags & FLOW_SNAT == 0 {
+            if flow.mark.flags() & FLOW_SNAT == 0 {
                 each(key, flow);
             }
         })
@@ -235,22 +235,6 @@ impl Conntrack {
         Ok(found)
     }
 
-<<<<<<< /tmp/moved.cur
-    /// Calls `each` for every flow that ends at this node: not for those that it only translates. Cheaper than
-    /// [`list`](Conntrack::list), which looks up the answers too.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn for_each_local(&self, mut each: impl FnMut(&FlowKey, &Flow)) -> io::Result<()> {
-        batch::for_each(self.flows_data.fd(), |key: &FlowKey, flow: &Flow| {
-            if flow.mark.flags() & FLOW_SNAT == 0 {
-                each(key, flow);
-            }
-        })
-    }
-
-=======
->>>>>>> /tmp/moved.new
     /// Takes away flows whose time is up, and those whose endpoint of this node is not in `live`; nothing is orphaned where
     /// `live` is absent, as before the first plan.
     ///
