@@ -257,5 +257,10 @@ impl Drop for Lab {
             let _ = child.kill();
             let _ = child.wait();
         }
+        for node in &self.nodes {
+            // What takes a frozen node's pods down would itself freeze in its group. This fails only
+            // where the group is gone already.
+            let _ = node.host().cgroup().freeze(false);
+        }
     }
 }

@@ -6,9 +6,6 @@ use std::time::Duration;
 /// The key that the nodes of a lab share, as its file has it.
 pub const KEY: &str = "1f0c7a62d94be85317c6a0f29e4d8b53";
 
-/// Whether the daemon has the setting `l2.key_file`. It refuses settings that it does not know.
-const HAS_KEY_FILE: bool = false;
-
 /// How the lease of a node is kept, named as in the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
@@ -97,7 +94,8 @@ cgroup_root = "{cgroup}"
 lease_duration = "{duration}ms"
 lease_renew_deadline = "{renew}ms"
 lease_retry_period = "{retry}ms"
-{responder}{key}
+key_file = "{key}"
+{responder}
 [log]
 level = "{level}"
 "#,
@@ -115,10 +113,7 @@ level = "{level}"
         renew = lease.renew_deadline.as_millis(),
         retry = lease.retry_period.as_millis(),
         responder = optional("responder", &common.responder),
-        key = optional(
-            "key_file",
-            &HAS_KEY_FILE.then(|| paths.key.display().to_string())
-        ),
+        key = paths.key.display(),
         // A scenario that fails prints the end of the log; its author may want more of it.
         level = std::env::var("LANDFALL_LAB_LOG").unwrap_or_else(|_| "info".to_owned()),
     )
