@@ -29,7 +29,7 @@ use self::change::{InStore, Intent};
 use self::message::{Serial, Verdict};
 use self::peer::Peer;
 use self::record::{Epoch, MemberRecord, Members};
-use self::rule::Rule;
+use self::rule::{Rule, names};
 use crate::election::{Moment, Term};
 use crate::model::NodeName;
 
@@ -84,6 +84,8 @@ pub struct Quorum {
     renewed: Option<Moment>,
     /// The deadline as last set, by this process.
     set: Option<(Term, Option<Moment>)>,
+    /// Since when the right would be lost with any one granter more, because others refuse the term.
+    brittle_since: Option<Moment>,
     /// A deadline has to be set although none may be.
     silence: bool,
 
@@ -139,6 +141,7 @@ impl Quorum {
             term: None,
             renewed: None,
             set: None,
+            brittle_since: None,
             silence: false,
             peers: BTreeMap::new(),
             lapsed: BTreeMap::new(),
@@ -216,6 +219,7 @@ impl Quorum {
         self.verify();
         let due = now >= self.next_beat;
         let changed = self.judge(now);
+        self.notice_brittle(now);
         self.lead_with_deadline(now, &mut actions);
         self.store(&mut actions);
         if changed {
@@ -262,6 +266,9 @@ impl Quorum {
             by_quorum: self.rules.iter().any(Rule::is_quorum),
             by_lease: self.rules.iter().any(|rule| !rule.is_quorum()),
             peers: peers.chain([(self.me.node.clone(), own)]).collect(),
+            member: self
+                .record()
+                .is_some_and(|record| names(record, &self.me.node)),
             me: Some(self.me.node.clone()),
             window: self.settings.promise(),
         }

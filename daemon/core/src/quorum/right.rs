@@ -1,8 +1,9 @@
 //! Adds up what was granted: until when this node may answer.
 
-use super::rule::Rule;
+use super::rule::{Rule, names};
 use super::{Action, Quorum};
 use crate::election::{Moment, Term};
+use crate::model::NodeName;
 
 impl Quorum {
     /// Until when this node may answer, by every rule in force; nothing where it may not at all.
@@ -14,7 +15,7 @@ impl Quorum {
     pub(super) fn right_by(&self, rules: &[Rule], now: Moment) -> Option<Moment> {
         let term = self.term?;
         let record = self.durable.record.as_ref()?;
-        let member = super::rule::names(record, &self.me.node);
+        let member = names(record, &self.me.node);
         let verified = self.durable.verified == Some(term);
         if !member || !verified || self.refused_by_me(&self.me.node) >= Some(term) {
             return None;
@@ -43,17 +44,37 @@ impl Quorum {
         self.right(now).is_some_and(|deadline| now < deadline)
     }
 
-    /// Whether the term can gain no right any more; a minority's refusal counts once the right is lost.
+    /// Whether the node should begin another term: this one can gain no right any more, or it lost it where some refuse
+    /// it, or for a while now it could not do without any one of those that still grant.
     pub(super) fn is_refused(&self, now: Moment) -> bool {
         let Some(term) = self.term else { return false };
-        let lapsed = self.lapsed.get(&self.me.node) >= Some(&term);
-        let refuses = |node| {
+        let brittle = self
+            .brittle_since
+            .is_some_and(|since| now >= since + self.settings.patience || !self.is_entitled(now));
+        brittle
+            || self.refused_by_me(&self.me.node) >= Some(term)
+            || self.lapsed.get(&self.me.node) >= Some(&term)
+    }
+
+    /// Notes since when refusals of the node's term have left it no granter to spare.
+    pub(super) fn notice_brittle(&mut self, now: Moment) {
+        let term = self.term;
+        let refuses = |node: &NodeName| {
             let peer = self.peers.get(node);
-            peer.and_then(|peer| peer.refused.get(&self.me.node)) >= Some(&term)
+            let refused = peer
+                .and_then(|peer| peer.refused.get(&self.me.node))
+                .copied();
+            term.is_some() && refused >= term
         };
-        self.refused_by_me(&self.me.node) >= Some(term)
-            || lapsed
-            || (!self.is_entitled(now) && self.granters.iter().any(refuses))
+        let brittle = self
+            .rules
+            .iter()
+            .filter(|rule| rule.is_quorum())
+            .any(|rule| {
+                let refusing = rule.granters.iter().filter(|node| refuses(node)).count();
+                refusing > 0 && rule.granters.len() - refusing <= rule.majority()
+            });
+        self.brittle_since = self.brittle_since.or(Some(now)).filter(|_| brittle);
     }
 
     /// Hands the deadline to the kernel where it changed.
@@ -80,7 +101,7 @@ impl Quorum {
     }
 
     /// The last term of a node that this one refuses, on disk or not yet.
-    pub(super) fn refused_by_me(&self, node: &crate::model::NodeName) -> Option<Term> {
+    pub(super) fn refused_by_me(&self, node: &NodeName) -> Option<Term> {
         self.wanted.refused.get(node).copied()
     }
 }

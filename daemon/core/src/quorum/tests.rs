@@ -1,1 +1,4 @@
-//! Tests of the quorum.
+//! Tests of the quorum: each rule by itself, and a whole cluster on a virtual clock.
+
+mod cluster;
+mod histories;

@@ -51,6 +51,8 @@ pub struct View {
     pub by_lease: bool,
     /// All that is known of the others, and of the node's own terms.
     pub peers: BTreeMap<NodeName, PeerView>,
+    /// The record in force names this node.
+    pub member: bool,
     pub(super) me: Option<NodeName>,
     pub(super) window: Duration,
 }
@@ -78,13 +80,17 @@ impl View {
         if !own && self.deadline.is_none_or(|deadline| deadline <= now) {
             return Lapse::Unknown;
         }
+        // Whom no record names has no right, and its lease at most; that it is not named it knows best itself.
+        let (by_quorum, by_lease) = if own && !self.member {
+            (false, true)
+        } else {
+            (self.by_quorum, self.by_lease)
+        };
         let lapsed = self.peers.get(node).and_then(|peer| peer.lapsed);
-        if self.by_quorum && lapsed.is_none_or(|lapsed| lapsed < lease.term) {
+        if by_quorum && lapsed < Some(lease.term) {
             return Lapse::Unknown;
         }
         let at = lease.changed_at + lease.duration;
-        // A node that no record names has no right but may have a lease; only it asks then, for itself.
-        let by_lease = self.by_lease || !self.by_quorum;
         if by_lease && now < at {
             return Lapse::At(at);
         }
