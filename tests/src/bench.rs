@@ -13,6 +13,7 @@ use clap::ValueEnum;
 pub use picture::draw;
 
 use crate::figures::Figure;
+use crate::scenario::be_quiet;
 use crate::scenario::must_hold::Recorded;
 
 /// A line of the table that the benchmarks print.
@@ -44,6 +45,7 @@ const PARTS: [Part; 4] = [Part::Tcp, Part::Idle, Part::Peers, Part::Failover];
 /// # Errors
 /// When a lab does not come up or a benchmark fails; the others are run all the same.
 pub fn run(parts: &[Part], repeats: usize) -> Result<()> {
+    be_quiet();
     let parts = if parts.is_empty() { &PARTS } else { parts };
     let (mut recorded, mut failures) = (Recorded::new(), Vec::new());
     for part in parts {

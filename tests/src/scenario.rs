@@ -17,4 +17,4 @@ mod stage;
 pub mod table_changes;
 
 pub(crate) use stage::example_with_echoes;
-pub use stage::{ALLOWED_PORTS, SERVICES, Stage, StageBuilder};
+pub use stage::{ALLOWED_PORTS, SERVICES, Stage, StageBuilder, be_quiet};

@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 
 use super::peers;
 use crate::lab::keepalived::{self, Pace};
-use crate::scenario::Stage;
 use crate::scenario::failover::{self, Watched};
+use crate::scenario::{Stage, be_quiet};
 
 /// The time that is drawn, counted from the node's death.
 const FROM: Duration = Duration::from_millis(250);
@@ -24,8 +24,8 @@ const JOINED: Duration = Duration::from_millis(15);
 const ASK: Duration = Duration::from_millis(5);
 
 /// Measures of the drawing, in pixels.
-const WIDTH: f64 = 860.0;
-const LEFT: f64 = 190.0;
+const WIDTH: f64 = 900.0;
+const LEFT: f64 = 240.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 52.0;
 const ROW: f64 = 52.0;
@@ -48,6 +48,7 @@ struct Series {
 /// # Errors
 /// When a lab does not come up, nobody takes over, or the file cannot be written.
 pub fn draw(file: &Path) -> Result<()> {
+    be_quiet();
     let after = TO + Duration::from_millis(250);
     let landfall = {
         let stage = Stage::builder().start()?;

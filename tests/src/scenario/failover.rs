@@ -12,7 +12,7 @@ use crate::lab::node::Node;
 use crate::lab::switch::Lan;
 use crate::lab::{Lab, wait};
 use crate::probe::herd::Herd;
-use crate::probe::neighbour::{Duplicate, NeighbourProber, NeighbourRecord, Sighting};
+use crate::probe::neighbour::{Duplicate, LanCapture, NeighbourProber, NeighbourRecord, Sighting};
 use crate::probe::udp::{Since, SourcePort, UdpProber, UdpRecord};
 
 /// How often a host without a neighbour entry asks, where the bound is short.
@@ -305,7 +305,7 @@ pub struct Freeze {
 }
 
 /// The agent that announces the first service is frozen and later thawed, watched by ARP from
-/// both the client and the watcher.
+/// both the client and the watcher, and at the switch.
 ///
 /// # Errors
 /// When nobody takes over.
@@ -314,6 +314,7 @@ pub fn freeze(stage: &Stage, lease: Duration) -> Result<Freeze> {
     let frozen = stage.holder(vip)?;
     let mac = frozen.host().mac();
     let ask = Duration::from_millis(10);
+    let capture = LanCapture::start(stage.lab.switch())?;
     let probers = [stage.lab.client(), stage.lab.watcher()]
         .map(|host| NeighbourProber::start(host, &[vip], ask));
     std::thread::sleep(BEFORE);
@@ -340,6 +341,9 @@ pub fn freeze(stage: &Stage, lease: Duration) -> Result<Freeze> {
         seen.answered_thawed |= record.answers(vip).any(at_once);
         seen.duplicates.extend(record.duplicates(Duration::MAX));
     }
+    let captured = capture.stop().duplicates(Duration::MAX);
+    seen.duplicates
+        .extend(captured.into_iter().filter(|d| d.ip == vip));
     Ok(seen)
 }
 

@@ -9,8 +9,8 @@ use super::Stage;
 use crate::lab::node::Node;
 use crate::lab::switch::Lan;
 
-/// The beginnings of the names of the threads that carry heartbeats and nothing else.
-const THREADS: [&str; 2] = ["quorum", "heartbeat"];
+/// The threads that carry heartbeats and nothing else, as the kernel tells their names.
+const THREADS: [&str; 2] = ["landfall-quorum", "landfall-qdisk"];
 
 /// What a node spends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +51,7 @@ struct Meter {
 impl Meter {
     fn read(node: &Node) -> Result<Self> {
         let threads = node.agent_threads()?;
-        let of_heartbeats = |name: &str| THREADS.iter().any(|start| name.starts_with(start));
+        let of_heartbeats = |name: &str| THREADS.contains(&name);
         let mut own = threads.iter().filter(|(name, _)| of_heartbeats(name));
         let first = own.next().map(|(_, time)| *time);
         Ok(Self {
