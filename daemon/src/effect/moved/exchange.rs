@@ -259,3 +259,6 @@ impl Exchange {
 fn identity(node: &NodeName) -> u64 {
     maglev::identity(node.as_str().as_bytes())
 }
+
+#[cfg(test)]
+mod tests;
