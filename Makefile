@@ -46,10 +46,15 @@ demo: tools-build binary ## play the story: three nodes, three services, one die
 	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab demo
 
 .PHONY: bench
-bench: tools-build binary ## the benchmarks, as ratios; figures go to target/figures.json
+bench: tools binary ## the benchmarks, over an hour of them; figures go to target/figures.json
 	@$(STEP) build-lab bash -c "$(STATIC) -p landfall-tests --bin landfall-lab"
 	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab bench
 	@$(STEP) bench-kernel cargo bench --locked -p landfall-ebpf --bench xdp
+
+.PHONY: picture
+picture: tools binary ## one failover, ours and keepalived's, to docs/failover.svg
+	@$(STEP) build-lab bash -c "$(STATIC) -p landfall-tests --bin landfall-lab"
+	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab picture docs/failover.svg
 
 .PHONY: deb
 deb: tools binary ## a Debian package, target/packages/*.deb

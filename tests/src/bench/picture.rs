@@ -17,8 +17,9 @@ use crate::scenario::{Stage, be_quiet};
 const FROM: Duration = Duration::from_millis(250);
 const TO: Duration = Duration::from_millis(4250);
 
-/// Requests go out every 5 ms; answers closer than three of those are drawn as one bar.
-const JOINED: Duration = Duration::from_millis(15);
+/// Answers to requests that follow one another are drawn as one bar, even where the machine let the
+/// prober wait; not over a longer wait than this, of which nothing is known.
+const JOINED: Duration = Duration::from_millis(100);
 
 /// How often a host without a neighbour entry asks meanwhile, as in the benchmarks.
 const ASK: Duration = Duration::from_millis(5);
@@ -35,8 +36,8 @@ const BAR: f64 = 22.0;
 #[derive(Debug, Clone)]
 struct Series {
     title: String,
-    /// When answers came, in seconds from the death, in order.
-    answers: Vec<f64>,
+    /// From when to when every request was answered, in seconds from the death, in order.
+    answered: Vec<(f64, f64)>,
     /// When requests went out that were not answered.
     lost: Vec<f64>,
     /// The longest silence.
@@ -76,28 +77,36 @@ impl Series {
             let before = watched.fault.saturating_duration_since(at);
             after.as_secs_f64() - before.as_secs_f64()
         };
-        let mut answers: Vec<f64> = watched.udp.answers().map(|a| since(a.at)).collect();
-        answers.sort_by(f64::total_cmp);
-        let unanswered = watched.udp.requests.iter().filter(|r| r.answer.is_none());
+        let requests = watched.udp.requests.iter();
+        let requests: Vec<(f64, Option<f64>)> = requests
+            .map(|r| (since(r.sent), r.answer.as_ref().map(|a| since(a.at))))
+            .collect();
+        let unanswered = requests.iter().filter(|(_, answer)| answer.is_none());
         Self {
             title: title.to_owned(),
-            answers,
-            lost: unanswered.map(|r| since(r.sent)).collect(),
+            answered: answered(&requests),
+            lost: unanswered.map(|(sent, _)| *sent).collect(),
             gap: watched.udp.longest_gap().length,
         }
     }
+}
 
-    /// Answers that follow each other closely, as spans of time.
-    fn spans(&self) -> Vec<(f64, f64)> {
-        let mut spans: Vec<(f64, f64)> = Vec::new();
-        for at in &self.answers {
-            match spans.last_mut() {
-                Some((_, end)) if *at - *end <= JOINED.as_secs_f64() => *end = *at,
-                _ => spans.push((*at, *at)),
+/// The spans of time in which requests, of which each was sent and perhaps answered at some time,
+/// were answered without exception.
+fn answered(requests: &[(f64, Option<f64>)]) -> Vec<(f64, f64)> {
+    let mut spans: Vec<(f64, f64)> = Vec::new();
+    let mut unbroken = false;
+    for (_, answer) in requests {
+        match (answer, spans.last_mut()) {
+            (Some(at), Some((_, end))) if unbroken && *at - *end <= JOINED.as_secs_f64() => {
+                *end = end.max(*at);
             }
+            (Some(at), _) => spans.push((*at, *at)),
+            (None, _) => {}
         }
-        spans
+        unbroken = answer.is_some();
     }
+    spans
 }
 
 fn x(seconds: f64) -> f64 {
@@ -163,7 +172,7 @@ fn draw_row(text: &mut String, one: &Series, top: f64) -> Result<()> {
         one.gap.as_secs_f64()
     )?;
     let inside = |seconds: f64| (-FROM.as_secs_f64()..=TO.as_secs_f64()).contains(&seconds);
-    let spans = one.spans().into_iter();
+    let spans = one.answered.iter().copied();
     for (from, to) in spans.filter(|(from, to)| inside(*from) || inside(*to)) {
         let (left, right) = (x(from), x(to));
         writeln!(
@@ -193,13 +202,17 @@ mod tests {
     #[test]
     fn a_silence_parts_the_bars_and_lost_requests_are_marked() {
         let at = |ms: u32| f64::from(ms) / 1000.0;
+        let requests: Vec<(f64, Option<f64>)> =
+            [(0, true), (40, true), (80, true), (200, false), (400, true)]
+                .map(|(ms, answered)| (at(ms), answered.then(|| at(ms + 1))))
+                .to_vec();
         let one = Series {
             title: "one".to_owned(),
-            answers: [0, 5, 10, 400, 405].map(at).to_vec(),
+            answered: answered(&requests),
             lost: vec![at(200), 60.0],
             gap: Duration::from_millis(390),
         };
-        assert_eq!(one.spans(), [(0.0, at(10)), (at(400), at(405))]);
+        assert_eq!(one.answered, [(at(1), at(81)), (at(401), at(401))]);
         let text = svg(&[one]).unwrap();
         assert_eq!(text.matches("fill=\"#1a7f4b\"/>").count(), 2, "{text}");
         assert_eq!(text.matches("v5").count(), 1, "{text}");
