@@ -40,7 +40,9 @@ impl Quorum {
         }
         let shares = shares_rule(adopted, newest);
         let drops = !shares || adopted.previous.is_some();
-        let nothing_to_lose = self.term.is_none() && self.wanted.verified.is_none();
+        // Where the record in force does not name the node, there is no right that rests on it.
+        let named = names(adopted, &self.me.node);
+        let nothing_to_lose = !named || (self.term.is_none() && self.wanted.verified.is_none());
         let known_silent = self.set.is_some() && !self.is_entitled(now);
         let gapless = shares
             && names(newest, &self.me.node)
@@ -56,7 +58,10 @@ impl Quorum {
         if !gapless {
             // What the kernel was told by a predecessor may rest on fewer rules.
             self.silence = true;
-            if drops && let Some(spent) = self.term.max(self.wanted.verified) {
+            if drops
+                && named
+                && let Some(spent) = self.term.max(self.wanted.verified)
+            {
                 self.wanted.refused.insert(self.me.node.clone(), spent);
             }
         }

@@ -2,3 +2,6 @@
 
 mod cluster;
 mod histories;
+mod rig;
+mod rules;
+mod scenarios;

@@ -241,10 +241,15 @@ impl Cluster {
         self.over[node] = self.over[node].max(Some(term));
     }
 
-    /// Whether the machine of `node` says that it has the right to answer, and its kernel knows.
-    pub(super) fn is_entitled(&self, node: usize) -> bool {
+    /// Whether the kernel of `node` may answer.
+    pub(super) fn has_deadline(&self, node: usize) -> bool {
         let held = self.nodes[node].kernel.and_then(|(_, until)| until);
-        self.nodes[node].quorum.is_some() && held > Some(self.local(node))
+        held > Some(self.local(node))
+    }
+
+    /// Whether it may, and a process is there.
+    pub(super) fn is_entitled(&self, node: usize) -> bool {
+        self.nodes[node].quorum.is_some() && self.has_deadline(node)
     }
 }
 
