@@ -320,38 +320,45 @@ impl Moved {
         }
     }
 
-    /// Brings changes into the kernel's map.
+    /// Brings changes into the kernel's map, a few at a time: the data path effect writes to the same table.
     fn apply(&mut self, entries: &mut Vec<Entry>) {
-        if entries.is_empty() {
-            return;
-        }
-        let mut frontends = self.inputs.frontends.lock().expect("no holder panics");
+        /// Some milliseconds of system calls.
+        const AT_A_TIME: usize = 512;
         let before = self.report.no_room;
-        for entry in entries.drain(..) {
-            let result = match &entry {
-                Entry::Nobody(key) => frontends.forget_flow(key),
-                Entry::Kept(key, keeper) => {
-                    let index = match keeper {
-                        None => Some(0),
-                        Some(name) => self.view.peers.get(name).map(|(index, _)| *index),
-                    };
-                    let Some(index) = index else { continue };
-                    frontends.keep_flow(key, index).map(|kept| {
-                        self.report.no_room += u64::from(!kept);
-                    })
-                }
-            };
-            if let Err(error) = result {
-                warn!(%error, "an entry of the moved flows was refused");
+        let shared = Arc::clone(&self.inputs.frontends);
+        for some in entries.chunks(AT_A_TIME) {
+            let mut frontends = shared.lock().expect("no holder panics");
+            for entry in some {
+                self.write(&mut frontends, entry);
             }
+            self.report.entries = frontends.kept_flows().len() as u64;
         }
-        self.report.entries = frontends.kept_flows().len() as u64;
-        drop(frontends);
+        entries.clear();
         if before == 0 && self.report.no_room > 0 {
             error!(
                 room = MOVED_ROOM,
                 "the map of moved flows is full; connections beyond it may break at further table changes"
             );
+        }
+    }
+
+    fn write(&mut self, frontends: &mut Frontends, entry: &Entry) {
+        let result = match entry {
+            Entry::Nobody(key) => frontends.forget_flow(key),
+            Entry::Kept(key, keeper) => {
+                let index = match keeper {
+                    None => Some(0),
+                    Some(name) => self.view.peers.get(name).map(|(index, _)| *index),
+                };
+                // A peer that has gone meanwhile keeps nothing.
+                let Some(index) = index else { return };
+                frontends.keep_flow(key, index).map(|kept| {
+                    self.report.no_room += u64::from(!kept);
+                })
+            }
+        };
+        if let Err(error) = result {
+            warn!(%error, "an entry of the moved flows was refused");
         }
     }
 

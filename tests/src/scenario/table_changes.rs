@@ -44,6 +44,20 @@ pub struct Changes {
 /// # Errors
 /// When the stage cannot be changed, or what is to be open cannot be opened.
 pub fn many(stage: &Stage, connections: usize, flows: usize, changes: usize) -> Result<Changes> {
+    many_while(stage, connections, flows, changes, |_| Ok(()))
+}
+
+/// As [`many`], with something else done before each change, whose number from 0 it is told.
+///
+/// # Errors
+/// As [`many`], and what `meanwhile` says.
+pub fn many_while(
+    stage: &Stage,
+    connections: usize,
+    flows: usize,
+    changes: usize,
+    meanwhile: impl Fn(usize) -> Result<()>,
+) -> Result<Changes> {
     let lab = &stage.lab;
     let coming: Vec<Arc<Pod>> = (0..lab.nodes().len())
         .flat_map(|node| [(node, 'x'), (node, 'y')])
@@ -74,6 +88,7 @@ pub fn many(stage: &Stage, connections: usize, flows: usize, changes: usize) -> 
 
     let mut made = 0;
     for turn in 0..changes {
+        meanwhile(turn).with_context(|| format!("before change {turn}"))?;
         change(stage, &coming, turn).with_context(|| format!("change {turn}"))?;
         made += 1;
         let burst = turn >= changes / 2 && turn % 5 != 4;

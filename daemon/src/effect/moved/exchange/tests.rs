@@ -138,9 +138,9 @@ proptest! {
         }
         lan.pass(600, &mut fate);
         lan.pass(400, || 9);
-        for number in 0..3 {
+        for (number, ports) in own.iter().enumerate() {
             lan.exchanges[number].set_tables(Fingerprint(2), Change(2));
-            lan.own(number, own[number].clone(), false);
+            lan.own(number, ports.clone(), false);
         }
         lan.pass(200, || 9);
         let all: BTreeSet<u16> = own.iter().flatten().copied().collect();
