@@ -36,6 +36,9 @@ enum Step {
     RecordNews(u64, MemberRecord),
     Rescan,
     DiskDone,
+    /// The process dies, and is started again soon.
+    Die,
+    Revive,
 }
 
 pub(super) struct Cluster {
@@ -137,6 +140,12 @@ impl Cluster {
             Step::Request(request) => return self.serve(node, process, request),
             step => step,
         };
+        if matches!(step, Step::Revive)
+            && self.nodes[node].process == process
+            && self.nodes[node].quorum.is_none()
+        {
+            return self.start(node);
+        }
         let thaw = self.nodes[node].frozen_until;
         if self.nodes[node].process != process || self.nodes[node].quorum.is_none() {
             return;
@@ -158,7 +167,12 @@ impl Cluster {
             Step::RecordNews(revision, record) => self.hear_of_record(node, revision, record),
             Step::Rescan => self.rescan(node),
             Step::DiskDone => self.disk_done(node),
-            Step::Request(_) => {}
+            Step::Die => {
+                self.kill(node);
+                let span = self.rng.millis(0, 300);
+                self.push(span, node, Step::Revive);
+            }
+            Step::Request(_) | Step::Revive => {}
         }
     }
 
@@ -198,6 +212,9 @@ impl Cluster {
                 Action::Store { version, durable } => {
                     self.nodes[node].writes.push_back((version, durable));
                     let span = self.rng.millis(0, self.weather.slowest_disk_ms);
+                    if self.weather.dies_storing > 0 && self.rng.chance(self.weather.dies_storing) {
+                        self.push(span / 2, node, Step::Die);
+                    }
                     self.push(span, node, Step::DiskDone);
                 }
                 Action::Left => self.nodes[node].left = true,

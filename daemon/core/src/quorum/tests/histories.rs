@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::cluster::*;
 
 /// Seeds that once found a fault.
-const REGRESSIONS: &[u64] = &[5, 44];
+const REGRESSIONS: &[u64] = &[9, 108];
 
 /// How many steps are made at least unless `LANDFALL_QUORUM_STEPS` says otherwise.
 const STEPS: u64 = 25_000_000;

@@ -59,6 +59,8 @@ pub(in crate::quorum::tests) struct Weather {
     pub(in crate::quorum::tests) lost_reply: u64,
     pub(in crate::quorum::tests) lost_news: u64,
     pub(in crate::quorum::tests) slowest_disk_ms: u64,
+    /// The process dies while something is on its way to the disk.
+    pub(in crate::quorum::tests) dies_storing: u64,
 }
 
 pub(in crate::quorum::tests) const FAIR: Weather = Weather {
@@ -72,6 +74,7 @@ pub(in crate::quorum::tests) const FAIR: Weather = Weather {
     lost_reply: 0,
     lost_news: 0,
     slowest_disk_ms: 8,
+    dies_storing: 0,
 };
 
 pub(in crate::quorum::tests) const FOUL: Weather = Weather {
@@ -84,5 +87,6 @@ pub(in crate::quorum::tests) const FOUL: Weather = Weather {
     lost_request: 300,
     lost_reply: 300,
     lost_news: 1000,
-    slowest_disk_ms: 60,
+    slowest_disk_ms: 100,
+    dies_storing: 800,
 };
