@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use landfall_tests::figures;
-use landfall_tests::scenario::{Stage, failover};
+use landfall_tests::scenario::{Stage, failover, must_hold};
 
 /// How often each fault is repeated.
 const REPEATS: usize = 10;
+
+/// How often those are that `make bench` repeats more often.
+const FEW_REPEATS: usize = 3;
 
 /// The bound on a silence with leases of 3 s.
 const BOUND: Duration = Duration::from_millis(3500);
@@ -33,16 +36,17 @@ fn a_dead_nodes_vip_is_silent_for_its_lease_at_most() -> Result<()> {
 
 #[test]
 fn a_thousand_connections_outlive_the_death_of_the_announcing_node() -> Result<()> {
-    let stage = Stage::builder().start()?;
-    let survival = failover::connections_through_node_death(&stage, 1000)?;
-    println!("{} connections to pods on other nodes", survival.elsewhere);
-    figures::record(
-        "failover.hard.connections_lost",
-        "connections",
-        &[survival.lost as f64],
-    )?;
-    assert_eq!(survival.lost, 0);
-    Ok(())
+    must_hold::connections(FEW_REPEATS).map(drop)
+}
+
+#[test]
+fn a_drained_node_hands_its_vips_over_without_a_pause() -> Result<()> {
+    must_hold::drain(FEW_REPEATS).map(drop)
+}
+
+#[test]
+fn a_partition_of_two_never_has_two_answers() -> Result<()> {
+    must_hold::partition_of_two(FEW_REPEATS).map(drop)
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn an_agent_that_stops_in_order_hands_its_vips_over_without_a_pause() -> Result<
         }
     }
     println!("{disturbed} more repeats in which the machine itself stood still");
-    figures::record_times("failover.drain.gap", &gaps)?;
+    figures::record_times("failover.stop.gap", &gaps)?;
     assert!(
         gaps.iter().all(|gap| *gap <= Duration::from_millis(50)),
         "{gaps:?}"

@@ -22,11 +22,6 @@ fn a_partition_of_three_has_one_answer_at_every_instant_and_heals() -> Result<()
 }
 
 #[test]
-fn a_partition_of_two_never_has_two_answers() -> Result<()> {
-    must_hold::partition_of_two(REPEATS).map(drop)
-}
-
-#[test]
 fn a_node_that_is_not_heard_is_succeeded_within_a_second() -> Result<()> {
     must_hold::one_way(REPEATS, Deaf::Unheard).map(drop)
 }
