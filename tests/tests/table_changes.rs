@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use landfall_tests::figures;
+use landfall_tests::lab::settings::Common;
 use landfall_tests::scenario::{Stage, table_changes};
 
 /// How often it is repeated.
@@ -36,5 +37,27 @@ fn an_agent_started_anew_among_table_changes_loses_nothing() -> Result<()> {
         (0, 0),
         "{changes:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn connections_by_source_translation_live_through_table_changes() -> Result<()> {
+    let settings = Common {
+        mode: Some("snat".to_owned()),
+        ..Common::default()
+    };
+    let stage = Stage::builder()
+        .pods_per_node(2)
+        .settings(settings)
+        .start()?;
+    let changes = table_changes::many(&stage, 200, 50, 10)?;
+    println!("{changes:?}");
+    assert_eq!(
+        (changes.connections_lost, changes.flows_moved),
+        (0, 0),
+        "{changes:?}"
+    );
+    let (sent, unanswered) = changes.datagrams;
+    assert!(unanswered * 100 <= sent, "{changes:?}");
     Ok(())
 }

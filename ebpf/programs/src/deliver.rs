@@ -5,8 +5,8 @@ use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns}
 use aya_ebpf::maps::lpm_trie::Key;
 use landfall_ebpf_abi::counter::Counter;
 use landfall_ebpf_abi::flow::{
-    FLOW_ENDS, FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SUPERSEDED, Flow, FlowKey, Mark, Reply,
-    ReplyKey, TICK_SHIFT,
+    FLOW_ENDS, FLOW_ESTABLISHED, FLOW_FIN, FLOW_RESET, FLOW_SNAT, FLOW_SUPERSEDED, Flow, FlowKey,
+    Mark, Reply, ReplyKey, TICK_SHIFT,
 };
 use landfall_ebpf_abi::hash;
 use landfall_ebpf_abi::node::NODE_INDEX_SELF;
@@ -16,7 +16,6 @@ use landfall_ebpf_abi::service::{
 use landfall_ebpf_abi::{Address, PortNumber};
 
 use crate::count::count;
-use crate::forward;
 use crate::frame::Frame;
 use crate::maps::{BACKEND_FILTER, BACKENDS, FLOWS, MOVED_FLOWS, REPLIES, SOURCE_RANGES};
 use crate::packet::{
@@ -25,6 +24,7 @@ use crate::packet::{
 };
 use crate::uplink::from_peer;
 use crate::verdict::{Action, BEGIN, GO_ON, REJECT, Verdict};
+use crate::{forward, snat};
 
 /// Source ports tried where two flows would meet at one endpoint.
 const PORT_ATTEMPTS: u32 = 16;
@@ -245,6 +245,11 @@ fn established(frame: impl Frame, arriving: &mut Arriving) -> Option<Action> {
         source_port: flow.source_port,
         destination_port: flow.backend_port,
     };
+    if flow.mark.flags() & FLOW_SNAT != 0 {
+        // Its endpoint is another node's still, though the tables say this one; the stack would take its source for forged.
+        count(Counter::Translated);
+        return Some(snat::send(frame, arriving));
+    }
     count(Counter::DeliveredEstablished);
     Some(hand_over(frame, arriving))
 }

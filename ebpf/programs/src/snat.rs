@@ -116,7 +116,7 @@ pub fn reply(frame: impl Frame, arriving: &mut Arriving, interface: &Interface) 
 
 /// Translates a packet and sends it along the route of its new destination.
 #[inline(never)]
-fn send<F: Frame>(frame: F, arriving: &Arriving) -> Action {
+pub fn send<F: Frame>(frame: F, arriving: &Arriving) -> Action {
     let (packet, new) = (&arriving.packet, &arriving.new);
     let mut query = MaybeUninit::uninit();
     let query = clear(&mut query);
