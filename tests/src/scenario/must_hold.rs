@@ -195,10 +195,19 @@ pub fn frozen(repeats: usize) -> Result<Recorded> {
 /// # Errors
 /// When the bound does not hold or a request is lost afterwards.
 pub fn drain(repeats: usize) -> Result<Recorded> {
-    let takeovers = repeat(repeats, || {
-        let stage = Stage::builder().start()?;
-        failover::drain_by_command(&stage)
-    })?;
+    let stage = Stage::builder().start()?;
+    let (mut takeovers, mut disturbed) = (Vec::new(), 0);
+    while takeovers.len() < repeats {
+        let takeover = failover::drain_by_command(&stage)?;
+        // The bound is as short as a busy machine's own pauses: such a repeat says nothing, unless
+        // there are too many of them to be chance.
+        if takeover.is_disturbed() && disturbed < 2 * repeats {
+            disturbed += 1;
+        } else {
+            takeovers.push(takeover);
+        }
+    }
+    println!("{disturbed} more repeats in which the machine itself stood still");
     let gaps: Vec<Duration> = takeovers.iter().map(|t| t.gap.max(t.arp_gap)).collect();
     let figures = vec![record_times("failover.drain.gap", &gaps)?];
     one_answer(&takeovers)?;
