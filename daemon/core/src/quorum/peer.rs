@@ -8,8 +8,8 @@ use super::record::{Epoch, Members};
 use crate::election::{Incarnation, Moment, Term};
 use crate::model::NodeName;
 
-/// How many processes of a peer are remembered as gone, so that their late messages are not taken for news.
-const RETIRED: usize = 8;
+/// How many processes of a peer are remembered, so that their late messages are not taken for news.
+const PROCESSES: usize = 8;
 /// How many messages are remembered until they are answered; at 20 a second that is long past every use.
 const REMEMBERED: usize = 32;
 
@@ -27,8 +27,8 @@ pub(super) struct Peer {
     /// Since when it is of interest.
     pub(super) known_since: Moment,
     incarnation: Option<Incarnation>,
-    retired: VecDeque<Incarnation>,
-    serial: Serial,
+    /// The processes heard of, and the last message of each.
+    processes: VecDeque<(Incarnation, Serial)>,
     pub(super) heard_at: Option<Moment>,
     /// The record it said to have adopted last, and the latest it ever said.
     pub(super) epoch: Option<Epoch>,
@@ -62,8 +62,7 @@ impl Peer {
         Self {
             known_since: now,
             incarnation: None,
-            retired: VecDeque::new(),
-            serial: Serial(0),
+            processes: VecDeque::new(),
             heard_at: None,
             epoch: None,
             greatest_epoch: None,
@@ -119,23 +118,26 @@ impl Peer {
         (true, refused)
     }
 
+    /// Whether nothing later of that process was heard. A recorded message of an earlier process passes once, and the
+    /// present one's next sets that right: none is ever shut out for good.
     fn is_latest(&mut self, id: MessageId) -> bool {
-        if self.incarnation == Some(id.incarnation) {
-            let later = id.serial > self.serial;
-            self.serial = self.serial.max(id.serial);
-            return later;
-        }
-        if self.retired.contains(&id.incarnation) {
-            return false;
-        }
-        if let Some(before) = self.incarnation.replace(id.incarnation) {
-            self.retired.push_back(before);
-            if self.retired.len() > RETIRED {
-                self.retired.pop_front();
+        let known = self
+            .processes
+            .iter_mut()
+            .find(|(process, _)| *process == id.incarnation);
+        match known {
+            Some((_, serial)) if id.serial <= *serial => return false,
+            Some((_, serial)) => *serial = id.serial,
+            None => {
+                if self.processes.len() == PROCESSES {
+                    self.processes.pop_front();
+                }
+                self.processes.push_back((id.incarnation, id.serial));
             }
         }
-        self.serial = id.serial;
-        self.answer_heard = None;
+        if self.incarnation.replace(id.incarnation) != Some(id.incarnation) {
+            self.answer_heard = None;
+        }
         true
     }
 

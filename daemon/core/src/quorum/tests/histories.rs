@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::cluster::*;
 
 /// Seeds that once found a fault.
-const REGRESSIONS: &[u64] = &[9, 108];
+const REGRESSIONS: &[u64] = &[9, 108, 292];
 
 /// How many steps are made at least unless `LANDFALL_QUORUM_STEPS` says otherwise.
-const STEPS: u64 = 25_000_000;
+const STEPS: u64 = 10_000_000;
 /// How many nodes a history has; more of those with few, which take fewer steps.
 const SIZES: [usize; 16] = [1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9];
 
