@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use landfall_tests::lab::node::Node;
+use landfall_tests::lab::query::Complaint;
 use landfall_tests::lab::settings::{Common, Lease};
+use landfall_tests::lab::switch::Lan;
 use landfall_tests::lab::wait;
 use landfall_tests::probe::http::HttpProber;
 use landfall_tests::probe::spread::Spread;
@@ -227,5 +229,78 @@ fn vips_answered_by_sockets_move_in_time() -> Result<()> {
     let death = failover::node_death(&stage, bound + Duration::from_secs(1))?;
     assert_eq!(death.duplicates, []);
     assert!(death.gap.max(death.arp_gap) <= bound, "{death:?}");
+    Ok(())
+}
+
+/// What the switch drops of what a machine sends on the first LAN: packets from clients' addresses, as a port does that knows
+/// which addresses the machine may use.
+fn port_security(stage: &Stage, machine: &str, on: bool) -> Result<()> {
+    let port = Lan::First.port(machine);
+    let rule = if on {
+        format!(
+            "iifname \"{port}\" ip saddr {{ 10.10.200.100, 10.10.200.101, 198.18.0.0/15 }} drop;"
+        )
+    } else {
+        String::new()
+    };
+    stage.lab.switch().host().feed(
+        "nft -f -",
+        &format!(
+            "table bridge secured\ndelete table bridge secured\ntable bridge secured {{\n\
+             chain port {{ type filter hook prerouting priority 0; {rule} }}\n}}\n"
+        ),
+    )
+}
+
+/// What a node says of packets that do not get through.
+fn filtered(node: &Node) -> Result<Option<Complaint>> {
+    node.complaint(|c| c.problem.contains("do not get through"))
+}
+
+fn forwarding(node: &Node) -> Result<String> {
+    let status = node.landfall_json("status")?;
+    let interfaces = status["datapath"]["interfaces"].as_array();
+    let mut ens3 = interfaces.into_iter().flatten();
+    let ens3 = ens3.find(|interface| interface["name"] == "ens3");
+    let ens3 = ens3.context("status shows ens3")?;
+    Ok(ens3["forwarding"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn where_the_switch_drops_clients_addresses_nodes_translate_until_it_lets_them_through()
+-> Result<()> {
+    let patience = Duration::from_secs(30);
+    let stage = Stage::builder().start()?;
+    // The addresses of clients come through: nobody says anything.
+    for node in stage.lab.nodes() {
+        assert_eq!(filtered(node)?, None);
+        assert_eq!(forwarding(node)?, "l2-dsr");
+    }
+    let secured = stage.holder(stage.vip())?;
+    port_security(&stage, secured.name(), true)?;
+    let complaint = wait::until_ok(patience, "the node to tell", || {
+        filtered(secured)?.context("nothing is said")
+    })?;
+    println!("{complaint}");
+    wait::until(patience, "translation to both others", || {
+        Ok(forwarding(secured)? == "snat")
+    })?;
+    for node in stage.lab.nodes() {
+        if node.name() != secured.name() {
+            assert_eq!(forwarding(node)?, "l2-dsr", "{}", node.name());
+        }
+    }
+    assert_eq!(stage.holder(stage.vip())?.name(), secured.name());
+    let spread = Spread::measure(stage.lab.client(), stage.web(), 300, 1);
+    ensure!(spread.failures.is_empty(), "{:?}", spread.failures.first());
+    assert_eq!(spread.pods.len(), stage.lab.pods().len());
+
+    port_security(&stage, secured.name(), false)?;
+    wait::until(patience, "clients' addresses to be trusted again", || {
+        Ok(filtered(secured)?.is_none() && forwarding(secured)? == "l2-dsr")
+    })?;
+    let spread = Spread::measure(stage.lab.client(), stage.web(), 300, 1);
+    ensure!(spread.failures.is_empty(), "{:?}", spread.failures.first());
+    assert_eq!(spread.foreign_clients, 0);
     Ok(())
 }

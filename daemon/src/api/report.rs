@@ -216,6 +216,20 @@ pub fn datapath_complaints(report: &DatapathReport) -> Vec<Complaint> {
             )
         });
     }
+    for filtered in &report.filtered {
+        let (family, interface, reached) = (filtered.family, &filtered.interface, filtered.reached);
+        complaints.push(Complaint {
+            object: format!("node {}", filtered.node),
+            severity: Level::Warning,
+            ..complaint(
+                "data path",
+                &format!(
+                    "{family} packets with clients' addresses do not get through to it over {interface}; it is reached by {reached}"
+                ),
+                "let switch or hypervisor pass source addresses that are not the sender's own, or set datapath.mode to \"snat\"",
+            )
+        });
+    }
     let others = report.problems.iter();
     complaints.extend(others.map(|problem| complaint("data path", problem, "see the agent's log")));
     complaints

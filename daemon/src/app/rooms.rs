@@ -118,8 +118,9 @@ impl Rooms {
             node: node.clone(),
             links: published.links.clone(),
             peers: peers.clone(),
+            vips: published.vips.clone(),
         };
-        let (thread, dead) =
+        let (thread, alive) =
             liveness::spawn(alive, effects.token()).context("nodes cannot be probed")?;
         threads.push(thread);
 
@@ -130,7 +131,7 @@ impl Rooms {
             frontends: path.frontends,
             local: path.local,
             flows: Arc::clone(&flows),
-            dead: dead.clone(),
+            dead: alive.dead.clone(),
         };
         let (thread, moved) = moved::spawn(inputs, path.views, effects.token())
             .context("nodes cannot be told of moved flows")?;
@@ -152,6 +153,7 @@ impl Rooms {
             table: published.table.clone(),
             links: published.links.clone(),
             peers: peers.clone(),
+            roads: alive.roads,
         };
         let token = effects.token();
         threads.push(spawn_thread("landfall-path", move || {
@@ -192,7 +194,7 @@ impl Rooms {
         let inputs = reconciler::Inputs {
             batches: waiting,
             peers,
-            dead,
+            dead: alive.dead,
             assignments,
             allocating,
         };

@@ -1,8 +1,9 @@
 //! The data path effect: makes the kernel's maps and attachments equal to the service table.
 //!
-//! Fed by the service table, this node's interfaces and the peers' (all `watch`: only the latest counts); feeds the kernel
-//! and [`DatapathReport`], and tells the exchange of moved flows which tables are in force. A thread of its own, since map writes are system calls by the ten thousand: it waits on the
-//! channels by the runtime's handle and blocks nobody.
+//! Fed by the service table, this node's interfaces, the peers' and what is known against the roads to them (all `watch`: only
+//! the latest counts); feeds the kernel and [`DatapathReport`], and tells the exchange of moved flows which tables are in
+//! force. A thread of its own, since map writes are system calls by the ten thousand: it waits on the channels by the runtime's
+//! handle and blocks nobody.
 //!
 //! When cancelled it ends after the change at hand. Programs, maps and links stay pinned and go on.
 
@@ -28,6 +29,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::liveness::passage::Family;
+use super::liveness::road::{RoadReport, SharedRoadReport};
 use super::membership;
 use super::moved;
 
@@ -61,6 +64,8 @@ pub struct Inputs {
     pub links: watch::Receiver<Arc<Vec<Link>>>,
     /// Other nodes' interfaces, as they publish them; nothing before the lease store was read.
     pub peers: watch::Receiver<membership::Peers>,
+    /// What is known against roads to other nodes.
+    pub roads: watch::Receiver<SharedRoadReport>,
 }
 
 /// What the effect tells.
@@ -76,6 +81,8 @@ pub struct DatapathReport {
     pub problems: BTreeSet<String>,
     /// How each other node is reached: `l2-dsr`, `snat` or `unreachable`.
     pub reached: BTreeMap<NodeName, &'static str>,
+    /// Where packets with clients' addresses do not get through.
+    pub filtered: BTreeSet<Filtered>,
     /// Fill of maps: name, entries, room.
     pub fills: Vec<(&'static str, u64, u64)>,
 }
@@ -87,6 +94,19 @@ pub struct Refusal {
     pub service: ServiceName,
     /// Why, and what to do.
     pub problem: String,
+}
+
+/// A node to which packets with clients' addresses do not get through.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Filtered {
+    /// The node.
+    pub node: NodeName,
+    /// This node's interface on the LAN that they share.
+    pub interface: String,
+    /// The version of IP.
+    pub family: Family,
+    /// How the node is reached nevertheless.
+    pub reached: &'static str,
 }
 
 /// The effect's state. Everything in the kernel but flows and announcements is written by this one owner.
@@ -172,13 +192,16 @@ impl Datapath {
             let links = inputs.links.borrow_and_update().clone();
             let peers = inputs.peers.borrow_and_update().clone();
             let table = inputs.table.borrow_and_update().clone();
-            self.bring_about(&links, peers.as_deref(), table.as_deref());
+            let roads = inputs.roads.borrow_and_update().clone();
+            self.bring_about(&links, peers.as_deref(), table.as_deref(), &roads);
             let go_on = runtime.block_on(async {
                 tokio::select! {
                     () = cancel.cancelled() => false,
                     changed = inputs.table.changed() => changed.is_ok(),
                     changed = inputs.links.changed() => changed.is_ok(),
                     changed = inputs.peers.changed() => changed.is_ok(),
+                    // Its thread ends first when the agent stops, and has said its last word then.
+                    Ok(()) = inputs.roads.changed() => true,
                     () = tokio::time::sleep(RECONCILE) => true,
                 }
             });
@@ -212,12 +235,13 @@ impl Datapath {
         links: &[Link],
         peers: Option<&BTreeMap<NodeName, Vec<Link>>>,
         table: Option<&ServiceTable>,
+        roads: &RoadReport,
     ) {
         self.uplinks
             .reconcile(&mut self.loaded, &mut self.peers, &self.options, links);
         self.report.uplinks = self.uplinks.report();
         if let (Some(peers), Some(table)) = (peers, table) {
-            let surroundings = self.surroundings(peers, links);
+            let surroundings = self.surroundings(peers, links, roads);
             let roads = uplinks::roads(&surroundings.nodes, links, peers);
             let print = table::fingerprint(table, &self.options.node, &surroundings);
             self.apply(table, surroundings);
@@ -243,13 +267,15 @@ impl Datapath {
         &mut self,
         peers: &BTreeMap<NodeName, Vec<Link>>,
         links: &[Link],
+        roads: &RoadReport,
     ) -> table::Surroundings {
         let attached = self.uplinks.attached();
         let mut reached = BTreeMap::new();
         let mut nodes = BTreeMap::new();
         let mut macs = HashMap::new();
+        let mut filtered = BTreeSet::new();
         for (name, theirs) in peers.iter().filter(|(name, _)| **name != self.options.node) {
-            let reach = uplinks::reach(self.options.mode, &attached, links, theirs);
+            let reach = uplinks::reach(self.options.mode, &attached, links, theirs, roads);
             match self.peers.index(name.as_str(), reach) {
                 Ok(index) => {
                     macs.extend(
@@ -263,6 +289,7 @@ impl Datapath {
                         Reach::Unreachable => "unreachable",
                     };
                     reached.insert(name.clone(), how);
+                    filtered.extend(filtered_on(roads, links, name, theirs, how));
                     nodes.insert(name.clone(), (index, reach));
                 }
                 Err(problem) => {
@@ -277,6 +304,12 @@ impl Datapath {
             warn!(%error, "the peers' table was not written whole; it will be tried again");
         }
         self.report.reached = reached;
+        // Whoever wants translation everywhere is not told that it is needed.
+        self.report.filtered = if self.options.mode == Mode::Snat {
+            BTreeSet::new()
+        } else {
+            filtered
+        };
         if nodes.values().any(|(_, reach)| *reach == Reach::Snat) {
             self.uplinks.back(&mut self.loaded);
         }
@@ -374,4 +407,28 @@ impl Datapath {
         .map(|(name, (used, room))| (name, u64::from(used), u64::from(room)))
         .to_vec()
     }
+}
+
+/// What is known of filters on the roads to one node.
+fn filtered_on(
+    roads: &RoadReport,
+    links: &[Link],
+    node: &NodeName,
+    theirs: &[Link],
+    reached: &'static str,
+) -> Vec<Filtered> {
+    let to_node = roads.filtered.iter().filter(|(_, peer, _)| {
+        let mut macs = theirs.iter().filter_map(|link| link.mac);
+        macs.any(|mac| mac == *peer)
+    });
+    let filtered = to_node.filter_map(|(index, _, family)| {
+        let own = links.iter().find(|link| link.index == *index)?;
+        Some(Filtered {
+            node: node.clone(),
+            interface: own.name.to_string(),
+            family: *family,
+            reached,
+        })
+    });
+    filtered.collect()
 }

@@ -1,31 +1,62 @@
 //! Liveness of nodes apart from their agents: the pinned kernel program of each peer echoes probes.
 //!
-//! Fed by this node's and the peers' interfaces; feeds the set of nodes whose program is silent, so that their endpoints
-//! are left out long before anybody lists them away. An agent's death changes nothing here: its program goes on echoing.
+//! Fed by this node's and the peers' interfaces and by the planned VIPs; feeds the set of nodes whose program is silent, so
+//! that their endpoints are left out long before anybody lists them away, and what is known against single roads: those that
+//! are silent are not taken, and those on which clients' packets are filtered are taken by source translation only. An
+//! agent's death changes nothing here: its program goes on echoing.
 //!
-//! A thread with packet sockets, apart from the async threads: a stall of theirs must not look like a dead node. A node is
-//! dead after [`SILENT`] without an echo though it was probed all that time, and alive again with the first echo.
+//! A thread with a packet socket, apart from the async threads, and real-time where that is permitted: a stall of theirs
+//! must not look like a dead node. [`judge`] and [`passage`] decide, [`road`] says over which interfaces; the thread only
+//! sends, listens and tells. When cancelled it ends within [`PERIOD`]; receivers keep the last word.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod frame;
+pub mod judge;
+pub mod passage;
+pub mod road;
+mod socket;
+pub mod tally;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use landfall_core::model::{Link, LinkIndex, NodeName};
-use landfall_ebpf::abi::wire::{ETHERTYPE_LANDFALL, PROBE_ECHO, PROBE_REQUEST, PROBE_VERSION};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use self::judge::{Judge, Verdict};
+use self::passage::{Family, Passage};
+use self::road::{RoadReport, SharedRoadReport};
+use self::socket::ProbeSocket;
+use self::tally::{Patience, Serial};
+use super::announce::Vips;
 use super::membership::Peers;
 
-/// Time between two probes to a peer.
-pub const PERIOD: Duration = Duration::from_millis(100);
-/// Silence after which a node counts as dead.
-pub const SILENT: Duration = Duration::from_millis(1_000);
+/// Time between two probes on a road.
+pub const PERIOD: Duration = Duration::from_millis(50);
+
+/// A node that dies is found dead after 230 to 280 ms: five probes in a row, the last of them given 30 ms.
+pub const PATIENCE: Patience = Patience {
+    missed: 5,
+    echo: Duration::from_millis(30),
+    regained: 3,
+};
+/// Where several peers fall silent in one moment, after 980 to 1,030 ms.
+pub const MISSED_BY_ALL: usize = 20;
+
+/// Time between two road probes on a road.
+pub const LANE_PERIOD: Duration = Duration::from_millis(500);
+/// A filter is found after 1.1 to 1.6 s, and believed to be gone after 10 s.
+pub const LANE_PATIENCE: Patience = Patience {
+    missed: 3,
+    echo: Duration::from_millis(100),
+    regained: 20,
+};
 
 /// Nodes whose kernel program is silent.
 pub type DeadNodes = Arc<BTreeSet<NodeName>>;
@@ -38,255 +69,204 @@ pub struct Inputs {
     pub links: watch::Receiver<Arc<Vec<Link>>>,
     /// Other nodes' interfaces.
     pub peers: watch::Receiver<Peers>,
+    /// Addresses of leases, with the interfaces they are announced on: road probes are sent to one of each family.
+    pub vips: watch::Receiver<Option<Arc<Vips>>>,
 }
 
-/// One road to a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Road {
-    index: LinkIndex,
-    own: [u8; 6],
-    peer: [u8; 6],
+/// What the thread tells.
+pub struct Outputs {
+    /// The nodes that are dead at present.
+    pub dead: watch::Receiver<DeadNodes>,
+    /// What is known against single roads.
+    pub roads: watch::Receiver<SharedRoadReport>,
 }
 
-/// Starts the thread; the receiver holds the nodes that are dead at present.
+/// Starts the thread.
 ///
 /// # Errors
 /// The packet socket could not be had (CAP_NET_RAW), or no thread.
 pub fn spawn(
     inputs: Inputs,
     cancel: CancellationToken,
-) -> io::Result<(thread::JoinHandle<()>, watch::Receiver<DeadNodes>)> {
-    let socket = open()?;
-    let (publish, dead) = watch::channel(Arc::default());
+) -> io::Result<(thread::JoinHandle<()>, Outputs)> {
+    let socket = ProbeSocket::open()?;
+    let (dead, dead_seen) = watch::channel(Arc::default());
+    let (roads, roads_seen) = watch::channel(Arc::default());
+    let prober = Prober {
+        socket,
+        inputs,
+        judge: Judge::new(PATIENCE, MISSED_BY_ALL),
+        passage: Passage::new(LANE_PATIENCE),
+        vips: BTreeMap::new(),
+        told: Verdict::default(),
+        told_of_roads: Arc::default(),
+        dead,
+        roads,
+        cookie: RandomState::new()
+            .hash_one(std::process::id())
+            .to_be_bytes(),
+        serial: 0,
+    };
     let thread = thread::Builder::new()
         .name("landfall-alive".into())
-        .spawn(move || {
-            Liveness {
-                socket,
-                inputs,
-                publish,
-                heard: HashMap::new(),
-                nonce: 0,
-            }
-            .run(&cancel);
-        })?;
-    Ok((thread, dead))
+        .spawn(move || prober.run(&cancel))?;
+    let outputs = Outputs {
+        dead: dead_seen,
+        roads: roads_seen,
+    };
+    Ok((thread, outputs))
 }
 
-/// When a node was first probed in a row, and last heard.
-#[derive(Clone, Copy)]
-struct Heard {
-    probed_since: Instant,
-    last: Option<Instant>,
-    dead: bool,
-}
-
-struct Liveness {
-    socket: OwnedFd,
+struct Prober {
+    socket: ProbeSocket,
     inputs: Inputs,
-    publish: watch::Sender<DeadNodes>,
-    heard: HashMap<NodeName, Heard>,
-    nonce: u64,
+    judge: Judge,
+    passage: Passage,
+    /// A VIP of each family for each interface.
+    vips: BTreeMap<(LinkIndex, Family), IpAddr>,
+    told: Verdict,
+    told_of_roads: SharedRoadReport,
+    dead: watch::Sender<DeadNodes>,
+    roads: watch::Sender<SharedRoadReport>,
+    cookie: frame::Cookie,
+    serial: Serial,
 }
 
-impl Liveness {
+impl Prober {
     fn run(mut self, cancel: &CancellationToken) {
+        if let Err(error) = socket::become_real_time() {
+            debug!(%error, "probing without real-time priority; a busy machine may find a dead node later");
+        }
+        self.inputs.links.mark_changed();
         let mut next = Instant::now();
+        let mut next_lane = next;
         while !cancel.is_cancelled() {
-            let roads = self.roads();
-            if Instant::now() >= next {
-                self.probe(&roads);
-                next = Instant::now() + PERIOD;
-            }
-            self.listen(&roads, next);
-            // After a stall of this thread nobody is blamed for it: silence counts while probes go out.
+            self.follow_roads();
             let now = Instant::now();
-            if now > next + SILENT / 2 {
-                for heard in self.heard.values_mut() {
-                    heard.probed_since = now;
-                }
+            if now >= next {
+                self.probe();
+                // Probes that a stall held up are not made up for: in a row they are to be a period apart.
+                next = (next + PERIOD).max(now + PERIOD * 4 / 5);
             }
-            self.judge(&roads);
-        }
-    }
-
-    /// Roads by peer: every pair of interfaces with a shared subnet.
-    fn roads(&self) -> BTreeMap<NodeName, Vec<Road>> {
-        let links = self.inputs.links.borrow().clone();
-        let Some(peers) = self.inputs.peers.borrow().clone() else {
-            return BTreeMap::new();
-        };
-        let mut roads: BTreeMap<NodeName, Vec<Road>> = BTreeMap::new();
-        for (name, theirs) in peers.iter().filter(|(name, _)| **name != self.inputs.node) {
-            for own in links.iter().filter(|link| link.up) {
-                for their in theirs {
-                    let shared = their.addresses.iter().any(|address| {
-                        own.addresses.iter().any(|held| held.holds(address.address))
-                    });
-                    if let (true, Some(own_mac), Some(mac)) = (shared, own.mac, their.mac) {
-                        let road = Road {
-                            index: own.index,
-                            own: own_mac.0,
-                            peer: mac.0,
-                        };
-                        roads.entry(name.clone()).or_default().push(road);
-                    }
-                }
+            if now >= next_lane {
+                self.probe_lanes();
+                next_lane = now + LANE_PERIOD;
             }
-        }
-        roads
-    }
-
-    fn probe(&mut self, roads: &BTreeMap<NodeName, Vec<Road>>) {
-        self.nonce = self.nonce.wrapping_add(1);
-        for road in roads.values().flatten() {
-            let mut frame = [0_u8; 60];
-            frame[0..6].copy_from_slice(&road.peer);
-            frame[6..12].copy_from_slice(&road.own);
-            frame[12..14].copy_from_slice(&ETHERTYPE_LANDFALL.to_be_bytes());
-            frame[14] = PROBE_REQUEST;
-            frame[15] = PROBE_VERSION;
-            frame[18..26].copy_from_slice(&self.nonce.to_be_bytes());
-            // A full queue or a link that goes down costs this probe; the next one is near.
-            let _ = send(&self.socket, road.index, &frame);
-        }
-    }
-
-    fn listen(&mut self, roads: &BTreeMap<NodeName, Vec<Road>>, until: Instant) {
-        loop {
-            let wait = until.saturating_duration_since(Instant::now());
-            let mut poll = libc::pollfd {
-                fd: self.socket.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            };
-            // SAFETY: one valid pollfd.
-            let ready = unsafe { libc::poll(&raw mut poll, 1, wait.as_millis() as i32 + 1) };
-            if ready <= 0 {
-                return;
-            }
-            let mut frame = [0_u8; 128];
-            while let Some(len) = receive(&self.socket, &mut frame) {
-                if len < 26 || frame[14] != PROBE_ECHO || frame[15] != PROBE_VERSION {
-                    continue;
-                }
-                let source: [u8; 6] = frame[6..12].try_into().expect("six octets");
-                let heard = roads
-                    .iter()
-                    .find(|(_, roads)| roads.iter().any(|road| road.peer == source));
-                if let Some((name, _)) = heard {
-                    let now = Instant::now();
-                    let entry = self.heard.entry(name.clone());
-                    entry
-                        .or_insert(Heard {
-                            probed_since: now,
-                            last: None,
-                            dead: false,
-                        })
-                        .last = Some(now);
-                }
-            }
-            if Instant::now() >= until {
-                return;
-            }
-        }
-    }
-
-    fn judge(&mut self, roads: &BTreeMap<NodeName, Vec<Road>>) {
-        let now = Instant::now();
-        // Without a road nothing can be said of a node; it counts as alive.
-        self.heard.retain(|name, _| roads.contains_key(name));
-        for name in roads.keys() {
-            let heard = self.heard.entry(name.clone()).or_insert(Heard {
-                probed_since: now,
-                last: None,
-                dead: false,
+            let until = self.judge.due(now).map_or(next, |due| due.min(next));
+            self.socket
+                .wait(until.saturating_duration_since(Instant::now()));
+            self.listen();
+            let now = Instant::now();
+            let verdict = self.judge.judge(now);
+            let filtered = self.passage.judge(now, |road| self.judge.is_heard(road));
+            self.tell_of_roads(RoadReport {
+                silent: verdict.silent.clone(),
+                filtered,
             });
-            let since = heard
-                .last
-                .unwrap_or(heard.probed_since)
-                .max(heard.probed_since);
-            let dead = if heard.dead {
-                heard.last.is_none_or(|last| now - last > SILENT)
-            } else {
-                now - since > SILENT
-            };
-            if dead != heard.dead {
-                heard.dead = dead;
-                if dead {
-                    warn!(node = %name, "node does not echo; its endpoints are left out");
-                } else {
-                    info!(node = %name, "node echoes again; its endpoints count");
-                }
+            self.tell(verdict);
+        }
+    }
+
+    fn follow_roads(&mut self) {
+        // A sender that is gone has said its last word.
+        let links = self.inputs.links.has_changed().unwrap_or(false);
+        let peers = self.inputs.peers.has_changed().unwrap_or(false);
+        let vips = self.inputs.vips.has_changed().unwrap_or(false);
+        if !links && !peers && !vips {
+            return;
+        }
+        let links = self.inputs.links.borrow_and_update().clone();
+        let peers = self.inputs.peers.borrow_and_update().clone();
+        let peers = peers.unwrap_or_default();
+        self.judge
+            .set_roads(road::roads(&self.inputs.node, &links, &peers));
+        self.vips.clear();
+        let vips = self.inputs.vips.borrow_and_update().clone();
+        for (ip, interfaces) in vips.iter().flat_map(|vips| vips.values()).flatten() {
+            for index in interfaces {
+                self.vips.entry((*index, Family::of(*ip))).or_insert(*ip);
             }
         }
-        let dead: BTreeSet<NodeName> = self
-            .heard
-            .iter()
-            .filter(|(_, heard)| heard.dead)
-            .map(|(name, _)| name.clone())
-            .collect();
-        self.publish.send_if_modified(|held| {
-            let changed = **held != dead;
-            if changed {
-                *held = Arc::new(dead);
+        let lanes = self.judge.roads().flat_map(|road| {
+            let families = [Family::V4, Family::V6].into_iter();
+            let wanted = families.filter(|family| self.vips.contains_key(&(road.index, *family)));
+            wanted.map(|family| (*road, family))
+        });
+        self.passage.set_lanes(lanes.collect());
+    }
+
+    fn probe(&mut self) {
+        self.serial += 1;
+        let roads: Vec<_> = self.judge.roads().copied().collect();
+        for road in &roads {
+            let frame = frame::probe(road, self.cookie, self.serial);
+            // A probe that a full queue or a link that goes down has refused was not sent, and is nobody's fault.
+            if self.socket.send(road.index, &frame).is_ok() {
+                self.judge.sent(road, self.serial, Instant::now());
             }
-            changed
+        }
+    }
+
+    /// Sends a road probe on every lane whose road works: on another it would tell nothing.
+    fn probe_lanes(&mut self) {
+        self.serial += 1;
+        let lanes: Vec<_> = self.passage.lanes().copied().collect();
+        for lane in lanes.iter().filter(|(road, _)| self.judge.is_heard(road)) {
+            let (road, family) = lane;
+            let Some(vip) = self.vips.get(&(road.index, *family)) else {
+                continue;
+            };
+            let frame = frame::road_probe(road, *vip, self.cookie, self.serial);
+            if self.socket.send(road.index, &frame).is_ok() {
+                self.passage.sent(lane, self.serial, Instant::now());
+            }
+        }
+    }
+
+    fn listen(&mut self) {
+        let (judge, passage, cookie) = (&mut self.judge, &mut self.passage, self.cookie);
+        self.socket.drain(|index, bytes| {
+            let Some(echo) = frame::echo(bytes, cookie) else {
+                return;
+            };
+            match echo.family {
+                None => judge.heard(index, echo.peer, echo.serial),
+                Some(family) => passage.heard(index, echo.peer, family, echo.serial),
+            }
         });
     }
-}
 
-fn open() -> io::Result<OwnedFd> {
-    let protocol = i32::from(ETHERTYPE_LANDFALL.to_be());
-    // SAFETY: plain system call.
-    let fd = unsafe {
-        libc::socket(
-            libc::AF_PACKET,
-            libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
-            protocol,
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
+    fn tell(&mut self, verdict: Verdict) {
+        if verdict == self.told {
+            return;
+        }
+        for node in verdict.dead.difference(&self.told.dead) {
+            warn!(%node, "node does not echo; its endpoints are left out");
+        }
+        for node in self.told.dead.difference(&verdict.dead) {
+            info!(%node, "node echoes again; its endpoints count");
+        }
+        if verdict.dead != self.told.dead {
+            self.dead.send_replace(Arc::new(verdict.dead.clone()));
+        }
+        self.told = verdict;
     }
-    // SAFETY: the kernel has just made it for this process.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
 
-fn send(socket: &OwnedFd, index: LinkIndex, frame: &[u8]) -> io::Result<()> {
-    // SAFETY: all-zero is a valid address to fill.
-    let mut to: libc::sockaddr_ll = unsafe { zeroed() };
-    to.sll_family = libc::AF_PACKET as u16;
-    to.sll_ifindex = index.0 as i32;
-    to.sll_halen = 6;
-    to.sll_addr[..6].copy_from_slice(&frame[0..6]);
-    // SAFETY: frame and address are valid for their lengths.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            0,
-            (&raw const to).cast(),
-            size_of::<libc::sockaddr_ll>() as u32,
-        )
-    };
-    if sent < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+    fn tell_of_roads(&mut self, report: RoadReport) {
+        if report == *self.told_of_roads {
+            return;
+        }
+        let told = &self.told_of_roads;
+        for (interface, peer) in report.silent.difference(&told.silent) {
+            debug!(interface = interface.0, %peer, "a road is silent");
+        }
+        for (interface, peer, family) in report.filtered.difference(&told.filtered) {
+            warn!(interface = interface.0, %peer, %family, "packets with clients' addresses do not get through to a node; it is reached by source translation there");
+        }
+        for (interface, peer, family) in told.filtered.difference(&report.filtered) {
+            info!(interface = interface.0, %peer, %family, "packets with clients' addresses get through to a node again");
+        }
+        self.told_of_roads = Arc::new(report);
+        self.roads.send_replace(Arc::clone(&self.told_of_roads));
     }
-}
-
-fn receive(socket: &OwnedFd, frame: &mut [u8]) -> Option<usize> {
-    // SAFETY: the buffer is valid for its length.
-    let len = unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            frame.as_mut_ptr().cast(),
-            frame.len(),
-            0,
-        )
-    };
-    usize::try_from(len).ok()
 }

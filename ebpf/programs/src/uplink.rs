@@ -33,8 +33,13 @@ pub fn ingress(frame: impl Frame) -> Action {
     };
     // One call for all kinds: the paths below are inlined, and each copy would take its own share of the stack.
     let (v6, mark) = match ethertype {
-        ETHERTYPE_V4 => (false, Mark::None),
-        ETHERTYPE_V6 => (true, Mark::None),
+        ETHERTYPE_V4 | ETHERTYPE_V6 => {
+            let v6 = ethertype == ETHERTYPE_V6;
+            if probe::is_of_road(frame, v6) {
+                return probe::road(frame);
+            }
+            (v6, Mark::None)
+        }
         other if other == ETHERTYPE_LANDFALL.to_be() || other == ETHERTYPE_ASKED.to_be() => {
             let asked = other == ETHERTYPE_ASKED.to_be();
             let mark = if asked { Mark::Asked } else { Mark::PassedOn };

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::Options;
 use super::moved;
+use crate::effect::liveness::road::{RoadReport, share_a_subnet};
 
 /// Setting `datapath.attach`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -251,27 +252,39 @@ pub(super) fn roads(
     roads
 }
 
-/// How a peer is reached: over the first attached interface that shares a subnet with one of its own.
-pub(super) fn reach(mode: Mode, attached: &[LinkIndex], ours: &[Link], theirs: &[Link]) -> Reach {
+/// How a peer is reached: over the first attached interface that shares a subnet with one of its own, whose road there is not
+/// silent and lets clients' packets through. By translation, where all that are not silent filter them. Where every road is
+/// silent the peer is dead, and others decide what that means.
+pub(super) fn reach(
+    mode: Mode,
+    attached: &[LinkIndex],
+    ours: &[Link],
+    theirs: &[Link],
+    roads: &RoadReport,
+) -> Reach {
     if mode == Mode::Snat {
         return Reach::Snat;
     }
-    for own in ours.iter().filter(|link| attached.contains(&link.index)) {
-        let shared = theirs.iter().find(|their| {
-            their
-                .addresses
-                .iter()
-                .any(|address| own.addresses.iter().any(|held| held.holds(address.address)))
-        });
-        if let (Some(their), Some(own_mac)) = (shared, own.mac)
-            && let Some(mac) = their.mac
-        {
-            return Reach::L2Dsr {
-                mac: mac.0,
-                own_mac: own_mac.0,
-                ifindex: own.index.0,
-            };
-        }
+    let ours = ours.iter().filter(|link| attached.contains(&link.index));
+    let shared = ours.flat_map(|own| {
+        let theirs = theirs.iter().filter(|their| share_a_subnet(own, their));
+        theirs.filter_map(|their| Some((own.index, own.mac?, their.mac?)))
+    });
+    let shared: Vec<_> = shared.collect();
+    let is_heard = |(index, _, peer): &&_| roads.is_heard(*index, *peer);
+    let is_free = |(index, _, peer): &&_| mode == Mode::L2Dsr || !roads.is_filtered(*index, *peer);
+    let mut heard = shared.iter().filter(is_heard).peekable();
+    let any_heard = heard.peek().is_some();
+    let free = heard.find(is_free);
+    if free.is_none() && any_heard {
+        return Reach::Snat;
+    }
+    if let Some((index, own, peer)) = free.or(shared.first()) {
+        return Reach::L2Dsr {
+            mac: peer.0,
+            own_mac: own.0,
+            ifindex: index.0,
+        };
     }
     // Before anything is attached, or before a node has told of its addresses, no answer is better than a wrong one.
     let known = !attached.is_empty() && theirs.iter().any(|link| !link.addresses.is_empty());
@@ -279,5 +292,118 @@ pub(super) fn reach(mode: Mode, attached: &[LinkIndex], ours: &[Link], theirs: &
         Reach::Unreachable
     } else {
         Reach::Snat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use landfall_core::model::{LinkAddress, MacAddress};
+
+    use super::*;
+    use crate::effect::liveness::passage::Family;
+
+    fn link(index: u32, lan: u8, host: u8) -> Link {
+        Link {
+            index: LinkIndex(index),
+            name: format!("ens{index}").into(),
+            mac: Some(mac(lan, host)),
+            up: true,
+            kind: LinkKind::Uplink,
+            mtu: 1500,
+            addresses: vec![LinkAddress {
+                address: [10, 10, lan, host].into(),
+                prefix_len: 24,
+            }],
+        }
+    }
+
+    fn mac(lan: u8, host: u8) -> MacAddress {
+        MacAddress([2, 0, 10, 10, lan, host])
+    }
+
+    fn over(index: u32, lan: u8) -> Reach {
+        Reach::L2Dsr {
+            mac: mac(lan, 12).0,
+            own_mac: mac(lan, 11).0,
+            ifindex: index,
+        }
+    }
+
+    /// How a peer on two LANs is reached, given what is known against the roads.
+    fn on_two_lans(mode: Mode, roads: &RoadReport) -> Reach {
+        let attached = [LinkIndex(3), LinkIndex(4)];
+        let ours = [link(3, 200, 11), link(4, 201, 11)];
+        let theirs = [link(7, 200, 12), link(8, 201, 12)];
+        reach(mode, &attached, &ours, &theirs, roads)
+    }
+
+    fn silent(lans: &[(u32, u8)]) -> RoadReport {
+        let roads = lans.iter();
+        RoadReport {
+            silent: roads
+                .map(|(index, lan)| (LinkIndex(*index), mac(*lan, 12)))
+                .collect::<BTreeSet<_>>(),
+            ..RoadReport::default()
+        }
+    }
+
+    fn filtered(lans: &[(u32, u8)]) -> RoadReport {
+        let roads = lans.iter();
+        RoadReport {
+            filtered: roads
+                .map(|(index, lan)| (LinkIndex(*index), mac(*lan, 12), Family::V6))
+                .collect(),
+            ..RoadReport::default()
+        }
+    }
+
+    #[test]
+    fn a_lan_that_lets_clients_packets_through_is_preferred_to_translation() {
+        let roads = filtered(&[(3, 200)]);
+        assert_eq!(on_two_lans(Mode::Auto, &roads), over(4, 201));
+        let roads = filtered(&[(3, 200), (4, 201)]);
+        assert_eq!(on_two_lans(Mode::Auto, &roads), Reach::Snat);
+        // Whoever says so gets it.
+        assert_eq!(on_two_lans(Mode::L2Dsr, &roads), over(3, 200));
+    }
+
+    #[test]
+    fn a_filtered_road_is_taken_by_translation_when_the_other_falls_silent() {
+        let roads = RoadReport {
+            silent: silent(&[(4, 201)]).silent,
+            ..filtered(&[(3, 200)])
+        };
+        assert_eq!(on_two_lans(Mode::Auto, &roads), Reach::Snat);
+    }
+
+    #[test]
+    fn a_peer_is_reached_over_the_first_lan_whose_road_is_not_silent() {
+        let roads = silent(&[]);
+        assert_eq!(on_two_lans(Mode::Auto, &roads), over(3, 200));
+        let roads = silent(&[(3, 200)]);
+        assert_eq!(on_two_lans(Mode::Auto, &roads), over(4, 201));
+        let roads = silent(&[(4, 201)]);
+        assert_eq!(on_two_lans(Mode::Auto, &roads), over(3, 200));
+    }
+
+    #[test]
+    fn a_dead_peer_keeps_its_place_for_the_time_it_comes_back() {
+        let roads = silent(&[(3, 200), (4, 201)]);
+        assert_eq!(on_two_lans(Mode::Auto, &roads), over(3, 200));
+        assert_eq!(on_two_lans(Mode::L2Dsr, &roads), over(3, 200));
+    }
+
+    #[test]
+    fn a_peer_on_no_lan_of_ours_is_reached_by_translation_or_not_at_all() {
+        let reach = |mode, theirs: &[Link]| {
+            let ours = [link(3, 200, 11)];
+            reach(mode, &[LinkIndex(3)], &ours, theirs, &silent(&[]))
+        };
+        let elsewhere = [link(7, 202, 12)];
+        assert_eq!(reach(Mode::Auto, &elsewhere), Reach::Snat);
+        assert_eq!(reach(Mode::L2Dsr, &elsewhere), Reach::Unreachable);
+        assert_eq!(reach(Mode::Auto, &[]), Reach::Unreachable);
     }
 }
