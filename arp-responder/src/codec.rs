@@ -1,4 +1,4 @@
-//! Ethernet frames that carry ARP and neighbour discovery, from and to bytes.
+//! Ethernet frames that carry ARP, neighbour discovery, and agents' talk of who answers, from and to bytes.
 //!
 //! Bytes come from packet sockets and are hostile: [`Frame::decode`] accepts only what RFC 826, RFC 4861 section 7.1 and
 //! RFC 6980 let a host act upon, and never panics. [`Frame::encode`] is its inverse. What the machines have to say is
@@ -10,6 +10,7 @@ mod build;
 mod ndp;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use pnet::packet::Packet;
 use pnet::packet::ethernet::{EtherType, EtherTypes, EthernetPacket, MutableEthernetPacket};
@@ -17,6 +18,9 @@ use pnet::util::MacAddr;
 
 pub use arp::{ArpMessage, ArpOperation};
 pub use ndp::{NeighbourAdvertisement, NeighbourSolicitation};
+pub use witness::{
+    ETHERTYPE_WITNESS, KIND_QUESTION, KIND_TESTIMONY, MOST_STATIONS, Question, Testimony,
+};
 
 use crate::address::is_station;
 
@@ -42,6 +46,10 @@ pub enum Message {
     Solicitation(NeighbourSolicitation),
     /// ICMPv6 type 136 (RFC 4861 section 4.4).
     Advertisement(NeighbourAdvertisement),
+    /// A peer's agent asks who answers for an address.
+    Question(Question),
+    /// A peer's agent tells who did.
+    Testimony(Testimony),
 }
 
 /// Why bytes are not a frame to act upon.
@@ -50,7 +58,7 @@ pub enum DecodeError {
     /// A header or option goes past the end.
     #[error("frame is shorter than its headers say")]
     Truncated,
-    /// Neither ARP nor IPv6.
+    /// Neither ARP nor IPv6 nor Landfall's.
     #[error("EtherType {0:#06x} is neither ARP nor IPv6")]
     EtherType(u16),
     /// A multicast, broadcast or zero address where only one station's may stand.
@@ -83,6 +91,9 @@ pub enum DecodeError {
     /// An option of length zero, past the end, or not fitting an Ethernet address.
     #[error("neighbour discovery option has a wrong length")]
     NdpOption,
+    /// Landfall's EtherType, but neither question nor testimony of this version.
+    #[error("kind {0:#04x} of version {1} is neither question nor testimony")]
+    Talk(u8, u8),
 }
 
 impl Frame {
@@ -97,6 +108,10 @@ impl Frame {
         let message = match ethernet.get_ethertype() {
             EtherTypes::Arp => Message::Arp(ArpMessage::decode(payload)?),
             EtherTypes::Ipv6 => ndp::decode(payload)?,
+            EtherType(ETHERTYPE_WITNESS) => match witness::decode(payload)? {
+                witness::Talk::Question(question) => Message::Question(question),
+                witness::Talk::Testimony(testimony) => Message::Testimony(testimony),
+            },
             EtherType(other) => return Err(DecodeError::EtherType(other)),
         };
         Ok(Self {
@@ -112,6 +127,8 @@ impl Frame {
             Message::Arp(message) => (EtherTypes::Arp, message.encode()),
             Message::Solicitation(message) => (EtherTypes::Ipv6, message.encode()),
             Message::Advertisement(message) => (EtherTypes::Ipv6, message.encode()),
+            Message::Question(message) => (EtherType(ETHERTYPE_WITNESS), message.encode()),
+            Message::Testimony(message) => (EtherType(ETHERTYPE_WITNESS), message.encode()),
         };
         let mut ethernet = MutableEthernetPacket::owned(vec![0; ETHERNET_HEADER + payload.len()])
             .expect("the buffer has room for the header");

@@ -3,10 +3,13 @@
 //! Sans-IO: VIPs, what was heard on the link, and `now` go in; probes to send and findings come out. RFC 5227 and RFC
 //! 4862 in spirit, not in seconds: a first announcement waits for the answer to one probe for 30 ms, where the RFCs wait
 //! for one to seven seconds. A VIP that another node of ours held until now is not probed at all. Whatever that hurry
-//! misses is found later: every claim heard on the link is compared, and each VIP is probed again in the background.
+//! misses is found later: every claim heard on the link is compared, and each VIP is probed again in the background, the
+//! first time soon after it was taken over, since a stranger that only answers would not be heard otherwise.
 //!
 //! Before a first announcement nobody has the right to the VIP, so that a claim by a peer counts as much as a
-//! stranger's. Later a peer's claim is a takeover on its way and no conflict.
+//! stranger's. Later a peer's claim is a takeover on its way and no conflict. A claim by an unknown station is first
+//! doubted: it may be a peer's that has just joined and whose address is about to be known. It is a conflict if the
+//! station still claims the VIP a moment later, when it was asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,8 +29,14 @@ pub struct ProbeTiming {
     pub wait: Duration,
     /// Between the background probes of a VIP that is announced.
     pub background: Duration,
-    /// From a refused first announcement to the next attempt; doubles up to `background`.
+    /// From the takeover of a VIP to its first background probe, at most.
+    pub after_takeover: Duration,
+    /// From a refused first announcement to the next attempt; doubles up to `retry_most`.
     pub retry: Duration,
+    /// The longest wait between two attempts.
+    pub retry_most: Duration,
+    /// After this, an unknown station that claims a VIP is asked again.
+    pub doubt: Duration,
     /// The same late conflict is told again after this (RFC 5227 section 2.4, DEFEND_INTERVAL).
     pub report_again: Duration,
     /// One with another station is told no sooner than this after the last, so that a station that makes up addresses
@@ -40,7 +49,10 @@ impl Default for ProbeTiming {
         Self {
             wait: Duration::from_millis(30),
             background: Duration::from_secs(30),
+            after_takeover: Duration::from_secs(1),
             retry: Duration::from_millis(100),
+            retry_most: Duration::from_secs(5),
+            doubt: Duration::from_millis(300),
             report_again: Duration::from_secs(10),
             report_other: Duration::from_secs(1),
         }
@@ -90,6 +102,7 @@ impl Claim {
                     probe: false,
                 })
             }
+            Message::Question(_) | Message::Testimony(_) => None,
         }
     }
 }
@@ -125,8 +138,17 @@ enum State {
     Probing(Option<Refusal>),
     /// Somebody has it.
     Refused(Refusal),
-    /// It is ours; with the last conflict told.
-    Held(Option<(MacAddr, BootInstant)>),
+    /// It is ours.
+    Held(Watch),
+}
+
+/// What was heard of a VIP that is ours.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watch {
+    /// The last conflict told.
+    told: Option<(MacAddr, BootInstant)>,
+    /// An unknown station that claimed it, and when it first did.
+    doubted: Option<(MacAddr, BootInstant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -165,9 +187,9 @@ impl ConflictDetection {
 
     /// Watches over `vip` without asking first, after a takeover.
     pub fn watch(&mut self, vip: InterfaceAddress, now: BootInstant) {
-        self.states.insert(vip, State::Held(None));
+        self.states.insert(vip, State::Held(Watch::default()));
         self.schedule
-            .set(vip, now + spread(vip, self.timing.background));
+            .set(vip, now + spread(vip, self.timing.after_takeover));
     }
 
     /// Forgets `vip`.
@@ -203,21 +225,12 @@ impl ConflictDetection {
             State::Refused(_) => None,
             // Who only asks is answered, and told off thereby.
             State::Held(_) if claim.probe || from_peer => None,
-            State::Held(told) => {
-                let again = told.is_none_or(|(mac, at)| {
-                    let same = mac == claim.mac;
-                    let timing = &self.timing;
-                    now >= at
-                        + if same {
-                            timing.report_again
-                        } else {
-                            timing.report_other
-                        }
-                });
-                again.then(|| {
-                    *told = Some((claim.mac, now));
-                    Finding::LateConflict(vip, claim.mac)
-                })
+            State::Held(watch) => {
+                let (finding, ask_at) = watch.weigh(&self.timing, vip, claim.mac, now);
+                if let Some(at) = ask_at {
+                    self.schedule.set(vip, at);
+                }
+                finding
             }
         }
     }
@@ -241,7 +254,7 @@ impl ConflictDetection {
                     self.timing.wait
                 }
                 State::Probing(_) => {
-                    *state = State::Held(None);
+                    *state = State::Held(Watch::default());
                     findings.push(Finding::Clear(vip));
                     spread(vip, self.timing.background)
                 }
@@ -269,12 +282,56 @@ impl ConflictDetection {
         now: BootInstant,
     ) -> Option<Finding> {
         let wait = before.map_or(self.timing.retry, |refusal| refusal.retry);
-        let retry = (wait * 2).min(self.timing.background);
+        let retry = (wait * 2).min(self.timing.retry_most);
         self.states
             .insert(vip, State::Refused(Refusal { mac, retry }));
         self.schedule.set(vip, now + wait);
         let told = before.is_some_and(|refusal| refusal.mac == mac);
         (!told).then_some(Finding::Conflict(vip, mac))
+    }
+}
+
+impl Watch {
+    /// Weighs the claim of an unknown station: the conflict, if it is one, and when to ask again, if that is to be seen.
+    fn weigh(
+        &mut self,
+        timing: &ProbeTiming,
+        vip: InterfaceAddress,
+        mac: MacAddr,
+        now: BootInstant,
+    ) -> (Option<Finding>, Option<BootInstant>) {
+        let ask_at = now + timing.doubt;
+        match self.doubted {
+            Some((doubted, since)) if doubted == mac && now >= since + timing.doubt => {
+                if now >= since + timing.report_again {
+                    // Too long ago to be the same story.
+                    self.doubted = Some((mac, now));
+                    return (None, Some(ask_at));
+                }
+            }
+            // One at a time, or a station that makes up addresses would put the question off for ever.
+            Some((_, since)) if now < since + timing.report_other => return (None, None),
+            _ => {
+                self.doubted = Some((mac, now));
+                return (None, Some(ask_at));
+            }
+        }
+        let is_due = self.told.is_none_or(|(told, at)| {
+            let wait = if told == mac {
+                timing.report_again
+            } else {
+                timing.report_other
+            };
+            now >= at + wait
+        });
+        if !is_due {
+            return (None, None);
+        }
+        *self = Self {
+            told: Some((mac, now)),
+            doubted: None,
+        };
+        (Some(Finding::LateConflict(vip, mac)), None)
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use pnet::util::MacAddr;
 
 use crate::address::InterfaceIndex;
+use crate::proof::Reach;
 
 /// Everything to be announced by this node, interface by interface.
 ///
@@ -26,9 +27,15 @@ pub struct DesiredInterface {
     pub mac: MacAddr,
     /// Who answers requests.
     pub answering: Answering,
-    /// The addresses of our other nodes on this link; what they claim later is no conflict.
+    /// The addresses of our other nodes; what they claim later is no conflict.
     pub peers: BTreeSet<MacAddr>,
-    /// The VIPs to announce.
+    /// Those among them that are on this link and whose agents live: they can be asked to bear witness.
+    pub witnesses: BTreeSet<MacAddr>,
+    /// The interface's own addresses: in their name this node asks on behalf of peers.
+    pub addresses: Vec<IpAddr>,
+    /// Peers did not hear what this node answered here, so nothing is announced; [`Event::WireWorks`] is to tell when they do.
+    pub examined: bool,
+    /// The VIPs to announce; none where this node only bears witness for its peers.
     pub vips: BTreeMap<IpAddr, DesiredVip>,
 }
 
@@ -88,6 +95,28 @@ pub enum Event {
         ip: IpAddr,
         /// The station that claims it.
         mac: MacAddr,
+    },
+    /// A peer has heard this node answer for the VIP.
+    Proved {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The VIP.
+        ip: IpAddr,
+    },
+    /// Peers asked for the VIP, again and again, and did not hear this node answer. Told again while it lasts.
+    Denied {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The VIP.
+        ip: IpAddr,
+        /// Whether that concerns the VIP alone, or the interface.
+        reach: Reach,
+    },
+    /// On an interface that is [`DesiredInterface::examined`], peers hear this node answer for its own address. Told again
+    /// and again.
+    WireWorks {
+        /// Which.
+        interface: InterfaceIndex,
     },
     /// The interface works, for the first time or again; its VIPs are announced.
     InterfaceUp {

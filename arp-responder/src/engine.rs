@@ -1,20 +1,24 @@
-//! The three machines together: from what is desired and heard to frames and events.
+//! The machines together: from what is desired and heard to frames and events.
 //!
 //! Sans-IO. Owns which VIPs are started where. The socket task feeds it [`Desired`], the state of interfaces, frames and
 //! `now`; it returns [`Action`]s. A VIP is started once its interface is up and started anew after the interface was
 //! down, its address changed, or the VIP was won again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 
 use pnet::util::MacAddr;
 
 use crate::address::{InterfaceAddress, InterfaceIndex};
 use crate::clock::BootInstant;
-use crate::codec::Frame;
+use crate::codec::{Frame, Message, Question};
 use crate::conflict::{Claim, ConflictDetection, Finding, ProbeTiming};
 use crate::desired::{Answering, Desired, DesiredInterface, DesiredVip, Event, Role};
+use crate::proof::{Ground, ProofTiming, Proving, SelfProof};
 use crate::responder::{AnswerCounts, Responder};
 use crate::takeover::{AnnounceTiming, Takeover};
+use crate::witness::{Errand, Witness, WitnessTiming};
 
 #[cfg(test)]
 mod properties;
@@ -43,6 +47,8 @@ pub struct Engine {
     takeover: Takeover,
     conflicts: ConflictDetection,
     responder: Responder,
+    proof: SelfProof,
+    witness: Witness,
     desired: Desired,
     up: BTreeSet<InterfaceIndex>,
     /// VIPs whose first announcement found no conflict, in the acquisition named.
@@ -56,6 +62,9 @@ impl Engine {
             takeover: Takeover::new(announce),
             conflicts: ConflictDetection::new(probe),
             responder: Responder::new(),
+            // Testimonies for an earlier process must not count for this one.
+            proof: SelfProof::new(ProofTiming::default(), RandomState::new().hash_one(0)),
+            witness: Witness::new(WitnessTiming::default()),
             desired: Desired::default(),
             up: BTreeSet::new(),
             cleared: BTreeMap::new(),
@@ -70,6 +79,9 @@ impl Engine {
         let wanted = self.desired.interfaces.iter();
         self.conflicts
             .set_peers(wanted.map(|(&index, i)| (index, i.peers.clone())).collect());
+        let wanted = self.desired.interfaces.iter();
+        self.proof
+            .set_grounds(wanted.map(|(&index, i)| (index, ground(i))).collect(), now);
         self.up
             .retain(|interface| self.desired.interfaces.contains_key(interface));
         let after = &self.desired;
@@ -101,6 +113,7 @@ impl Engine {
             for vip in self.vips_of(interface) {
                 self.stop(vip);
             }
+            self.witness.interface_down(interface);
         }
     }
 
@@ -121,6 +134,7 @@ impl Engine {
                 claims: true,
             });
         }
+        self.weigh_witness(interface, frame, now, &mut actions);
         let finding =
             Claim::of(frame).and_then(|claim| self.conflicts.heard(interface, claim, now));
         actions.extend(
@@ -136,6 +150,16 @@ impl Engine {
         let mut actions = Vec::new();
         for finding in self.conflicts.poll(now) {
             actions.extend(self.act_on(finding, now));
+        }
+        for errand in self.witness.poll(now) {
+            actions.extend(self.run(errand));
+        }
+        if now < deadline {
+            for finding in self.proof.poll(now) {
+                self.act_on_proof(finding, now, &mut actions);
+            }
+        } else {
+            self.proof.pause(now);
         }
         // After the findings: what has just cleared is announced in the same breath.
         for vip in self.takeover.poll(now, deadline) {
@@ -159,6 +183,8 @@ impl Engine {
             .poll_deadline()
             .into_iter()
             .chain(self.conflicts.poll_deadline())
+            .chain(self.proof.poll_deadline())
+            .chain(self.witness.poll_deadline())
             .min()
     }
 
@@ -221,12 +247,102 @@ impl Engine {
             self.responder.set(vip, interface.mac);
         }
         self.takeover.announce(vip, now);
+        self.proof.start(vip, now);
     }
 
     fn stop(&mut self, vip: InterfaceAddress) {
         self.takeover.cancel(vip);
         self.conflicts.cancel(vip);
         self.responder.remove(vip);
+        self.proof.cancel(vip);
+    }
+
+    /// Questions and testimonies count from peers alone.
+    fn weigh_witness(
+        &mut self,
+        interface: InterfaceIndex,
+        frame: &Frame,
+        now: BootInstant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(here) = self.desired.interfaces.get(&interface) else {
+            return;
+        };
+        let from_peer = here.peers.contains(&frame.source) && frame.destination == here.mac;
+        match &frame.message {
+            Message::Question(question) if from_peer => {
+                // In nobody's name, a solicitation would be answered to all nodes, which is no client's road.
+                if question.ip.is_ipv4() || sender(here, question.ip).is_some() {
+                    self.witness.asked(interface, frame.source, *question, now);
+                }
+            }
+            Message::Testimony(testimony) if from_peer => {
+                for finding in self.proof.told(interface, testimony, now) {
+                    self.act_on_proof(finding, now, actions);
+                }
+            }
+            _ => self.witness.heard(interface, frame, here.mac),
+        }
+    }
+
+    fn run(&self, errand: Errand) -> Option<Action> {
+        let (interface, frame) = match errand {
+            Errand::Request(interface, ip) => {
+                let here = self.desired.interfaces.get(&interface)?;
+                let frame = match sender(here, ip) {
+                    Some(sender) => Frame::request(here.mac, sender, ip)?,
+                    None => Frame::probe(here.mac, ip),
+                };
+                (interface, frame)
+            }
+            Errand::Tell(interface, asker, testimony) => {
+                let mac = self.mac_of(interface)?;
+                (interface, Frame::testimony(mac, asker, testimony))
+            }
+        };
+        Some(Action::Send {
+            interface,
+            frame,
+            claims: false,
+        })
+    }
+
+    fn act_on_proof(&mut self, finding: Proving, now: BootInstant, actions: &mut Vec<Action>) {
+        match finding {
+            Proving::Ask(InterfaceAddress { interface, ip }, peer, nonce) => {
+                if let Some(mac) = self.mac_of(interface) {
+                    actions.push(Action::Send {
+                        interface,
+                        frame: Frame::question(mac, peer, Question { nonce, ip }),
+                        claims: false,
+                    });
+                }
+            }
+            Proving::Proved(InterfaceAddress { interface, ip }) => {
+                actions.push(Action::Report(Event::Proved { interface, ip }));
+            }
+            Proving::Denied(InterfaceAddress { interface, ip }, reach) => {
+                actions.push(Action::Report(Event::Denied {
+                    interface,
+                    ip,
+                    reach,
+                }));
+            }
+            Proving::WireWorks(interface) => {
+                actions.push(Action::Report(Event::WireWorks { interface }));
+            }
+            // A witness may be mistaken about who is a peer; the watch over claims asks for itself.
+            Proving::Stranger(InterfaceAddress { interface, ip }, mac) => {
+                let claim = Claim {
+                    ip,
+                    mac,
+                    probe: false,
+                };
+                if let Some(finding) = self.conflicts.heard(interface, claim, now) {
+                    actions.extend(self.act_on(finding, now));
+                }
+            }
+        }
     }
 
     fn mac_of(&self, interface: InterfaceIndex) -> Option<MacAddr> {
@@ -247,6 +363,26 @@ impl Engine {
             .map(|&ip| InterfaceAddress { interface, ip })
             .collect()
     }
+}
+
+fn ground(interface: &DesiredInterface) -> Ground {
+    Ground {
+        own: Some(interface.mac),
+        peers: interface.peers.clone(),
+        witnesses: interface.witnesses.clone(),
+        addresses: interface.addresses.clone(),
+        examined: interface.examined,
+    }
+}
+
+/// The address in whose name to ask for `ip`: the first of the same family, link-local ones last.
+fn sender(interface: &DesiredInterface, ip: IpAddr) -> Option<IpAddr> {
+    let of_family = interface
+        .addresses
+        .iter()
+        .filter(|own| own.is_ipv4() == ip.is_ipv4());
+    let is_local = |own: &&IpAddr| matches!(own, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    of_family.min_by_key(is_local).copied()
 }
 
 fn find(desired: &Desired, vip: InterfaceAddress) -> Option<(&DesiredInterface, &DesiredVip)> {

@@ -75,7 +75,7 @@ impl Responder {
         let answer = match &frame.message {
             Message::Arp(request) => arp_reply(mac, frame.destination, request),
             Message::Solicitation(solicitation) => advertisement(mac, frame, solicitation),
-            Message::Advertisement(_) => None,
+            Message::Advertisement(_) | Message::Question(_) | Message::Testimony(_) => None,
         }?;
         *self.counts.entry(vip).or_default() += 1;
         Some(answer)

@@ -34,6 +34,11 @@ impl<K: Ord + Copy> Schedule<K> {
         }
     }
 
+    /// Whether `key` has a timer.
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
     /// Takes one key that is due at `now`, the earliest first.
     pub(crate) fn pop_due(&mut self, now: BootInstant) -> Option<K> {
         let &(at, key) = self.by_time.first()?;

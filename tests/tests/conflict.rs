@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The address that two want.
 const WANTED: &str = "10.10.200.150";
+/// Likewise, of IPv6.
+const WANTED6: &str = "fd00:10:200::e050";
 
 const POOL: &str = "\
 apiVersion: landfall.dev/v1alpha1
@@ -26,23 +28,36 @@ metadata:
 spec:
   blocks:
   - cidr: 10.10.200.144/28
+  - cidr: fd00:10:200::e000/120
 ";
 
 fn add_service(stage: &Stage) -> Result<IpAddr> {
+    add_service_of(stage, WANTED)
+}
+
+fn add_service_of(stage: &Stage, wanted: &str) -> Result<IpAddr> {
+    let address: IpAddr = wanted.parse()?;
     let (blue, app) = (labels(&[("color", "blue")]), labels(&[("app", "webpod")]));
     let mut object = service("contested", &blue, &app, &[("web", "TCP", 80)]);
-    object["metadata"]["annotations"] = json!({"landfall.dev/ips": WANTED});
+    object["metadata"]["annotations"] = json!({"landfall.dev/ips": wanted});
+    if address.is_ipv6() {
+        object["spec"]["ipFamilies"] = json!(["IPv6"]);
+    }
     let manifests = stage.lab.manifests();
     manifests.write("contested-pool.yaml", POOL)?;
     manifests.write_object("contested.yaml", &object)?;
-    Ok(WANTED.parse()?)
+    Ok(address)
 }
 
 /// What a node says of a conflict over the address.
 fn told(stage: &Stage) -> Result<Complaint> {
+    told_of(stage, WANTED)
+}
+
+fn told_of(stage: &Stage, wanted: &str) -> Result<Complaint> {
     wait::until_ok(PATIENCE, "a node to tell of the conflict", || {
         for node in stage.lab.nodes() {
-            let of_address = |c: &Complaint| c.object.contains(WANTED);
+            let of_address = |c: &Complaint| c.object.contains(wanted);
             if let Some(complaint) = node.complaint(of_address)? {
                 return Ok(complaint);
             }
@@ -51,10 +66,16 @@ fn told(stage: &Stage) -> Result<Complaint> {
     })
 }
 
+fn is_of_conflict(complaint: &Complaint) -> bool {
+    [WANTED, WANTED6]
+        .iter()
+        .any(|wanted| complaint.object.contains(wanted))
+}
+
 fn nobody_complains(stage: &Stage) -> Result<()> {
     wait::until(PATIENCE, "the complaint to end", || {
         for node in stage.lab.nodes() {
-            if node.complaint(|c| c.object.contains(WANTED))?.is_some() {
+            if node.complaint(|c| is_of_conflict(c))?.is_some() {
                 return Ok(false);
             }
         }
@@ -124,4 +145,87 @@ fn an_address_that_another_machine_takes_later_is_left_to_it() -> Result<()> {
     client.forget_neighbours()?;
     one_of_us_answers(&stage, address)?;
     nobody_complains(&stage)
+}
+
+/// Gives the stranger the address without a word on the wire; it only answers.
+fn takes_silently(stranger: &Host, wanted: &str, takes: bool) -> Result<()> {
+    let verb = if takes { "add" } else { "del" };
+    let length = if wanted.contains(':') { "128" } else { "32" };
+    let nodad = if wanted.contains(':') && takes {
+        "nodad"
+    } else {
+        ""
+    };
+    stranger
+        .output(&format!(
+            "ip addr {verb} {wanted}/{length} dev ens3 {nodad}"
+        ))
+        .map(drop)
+}
+
+fn a_stranger_that_only_answers_is_found(wanted: &str) -> Result<()> {
+    let stage = Stage::builder().start()?;
+    let (client, stranger) = (stage.lab.client(), stage.lab.watcher());
+    let address = add_service_of(&stage, wanted)?;
+    one_of_us_answers(&stage, address)?;
+    takes_silently(stranger, wanted, true)?;
+    let complaint = told_of(&stage, wanted)?;
+    println!("{complaint}");
+    let mac = stranger.mac().to_string();
+    assert!(complaint.problem.contains(&mac), "{complaint}");
+    only_it_answers(client, address, stranger.mac())?;
+    reach::every_vip_answers(&stage, 20)?;
+
+    takes_silently(stranger, wanted, false)?;
+    client.forget_neighbours()?;
+    one_of_us_answers(&stage, address)?;
+    nobody_complains(&stage)
+}
+
+#[test]
+fn a_machine_that_only_answers_for_an_address_is_found_and_it_is_left_to_it() -> Result<()> {
+    a_stranger_that_only_answers_is_found(WANTED)
+}
+
+#[test]
+fn a_machine_that_only_answers_for_an_ipv6_address_is_found_and_it_is_left_to_it() -> Result<()> {
+    a_stranger_that_only_answers_is_found(WANTED6)
+}
+
+#[test]
+fn an_ipv6_address_that_another_machine_has_is_announced_once_that_has_left() -> Result<()> {
+    let stage = Stage::builder().start()?;
+    let (client, stranger) = (stage.lab.client(), stage.lab.watcher());
+    takes_silently(stranger, WANTED6, true)?;
+    let address = add_service_of(&stage, WANTED6)?;
+    let complaint = told_of(&stage, WANTED6)?;
+    let mac = stranger.mac().to_string();
+    assert!(complaint.problem.contains(&mac), "{complaint}");
+    only_it_answers(client, address, stranger.mac())?;
+    takes_silently(stranger, WANTED6, false)?;
+    client.forget_neighbours()?;
+    one_of_us_answers(&stage, address)?;
+    client.http_get((address, 80))?;
+    nobody_complains(&stage)
+}
+
+#[test]
+fn nodes_that_hand_addresses_over_never_take_each_other_for_strangers() -> Result<()> {
+    let stage = Stage::builder().dual_stack().start()?;
+    for _ in 0..2 {
+        for node in stage.lab.nodes() {
+            node.stop_agent()?;
+            reach::every_vip_answers(&stage, 10)?;
+            node.start_agent()?;
+            reach::every_vip_answers(&stage, 10)?;
+        }
+    }
+    for node in stage.lab.nodes() {
+        let log = std::fs::read_to_string(&node.paths().log)?;
+        let said = log
+            .lines()
+            .find(|line| line.contains("another machine on the LAN"));
+        ensure!(said.is_none(), "{}: {said:?}", node.name());
+    }
+    Ok(())
 }

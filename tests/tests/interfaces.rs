@@ -1,12 +1,13 @@
 //! Interfaces come, go and lose their carrier while agents run.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use landfall_tests::figures;
 use landfall_tests::lab::manifests::{labels, service};
 use landfall_tests::lab::node::Node;
+use landfall_tests::lab::query::Complaint;
 use landfall_tests::lab::switch::Lan;
 use landfall_tests::lab::wait;
 use landfall_tests::probe::spread::Spread;
@@ -212,4 +213,106 @@ fn vips_of_a_lan_move_off_the_node_that_loses_its_interface_there() -> Result<()
     let spread = Spread::measure(stage.lab.client(), (address, 80).into(), 100, 1);
     assert_eq!(spread.failures, Vec::<String>::new());
     reach::every_vip_answers(&stage, 30)
+}
+
+/// What the switch drops of what a machine sends on the first LAN; nothing where the rule is empty.
+fn switch_drops(stage: &Stage, machine: &str, rule: &str) -> Result<()> {
+    let rule = if rule.is_empty() {
+        String::new()
+    } else {
+        format!("iifname \"{}\" {rule} drop;", Lan::First.port(machine))
+    };
+    stage.lab.switch().host().feed(
+        "nft -f -",
+        &format!(
+            "table bridge eaten\ndelete table bridge eaten\ntable bridge eaten {{\n\
+             chain port {{ type filter hook prerouting priority 0; {rule} }}\n}}\n"
+        ),
+    )
+}
+
+/// What a node says of its own interface.
+fn unheard(node: &Node) -> Result<Option<Complaint>> {
+    node.complaint(|c| c.object == "interface ens3" && c.problem.contains("answers"))
+}
+
+#[test]
+fn a_node_whose_answers_its_switch_port_eats_leaves_its_vips_to_others_and_comes_back() -> Result<()>
+{
+    let stage = Stage::builder().start()?;
+    let loser = stage.holder(stage.vip())?;
+    let begun = Instant::now();
+    switch_drops(&stage, loser.name(), "arp operation reply")?;
+    // A client that asks is answered by another node.
+    wait::until(PATIENCE, "another node to answer", || {
+        Ok(stage.holder(stage.vip())?.name() != loser.name())
+    })?;
+    let took = begun.elapsed();
+    figures::record_times("proof.resigned", &[took])?;
+    println!("another node answered after {took:?}");
+    ensure!(took <= Duration::from_secs(8), "{took:?}");
+    let complaint = wait::until_ok(PATIENCE, "a word of it", || {
+        unheard(loser)?.context("nothing is said")
+    })?;
+    println!("{complaint}");
+    let denied = loser.metric("landfall_self_proofs_total{result=\"wire_denied\"}")?;
+    ensure!(denied >= 1.0, "{denied}");
+    reach::every_vip_answers(&stage, 30)?;
+
+    switch_drops(&stage, loser.name(), "")?;
+    let patience = Duration::from_secs(60);
+    wait::until(patience, "the node to take part again", || {
+        let own = loser.announcements()?.into_iter();
+        let announces = own.filter(|a| a.node == loser.name()).count() > 0;
+        Ok(unheard(loser)?.is_none() && announces)
+    })?;
+    reach::every_vip_answers(&stage, 30)
+}
+
+#[test]
+fn alone_on_its_lan_a_node_proves_nothing_and_gives_nothing_up() -> Result<()> {
+    let stage = Stage::builder().start()?;
+    let holder = stage.holder(stage.vip())?;
+    for node in stage.lab.nodes() {
+        if node.name() != holder.name() {
+            node.stop_agent()?;
+        }
+    }
+    switch_drops(&stage, holder.name(), "arp operation reply")?;
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(unheard(holder)?, None);
+    switch_drops(&stage, holder.name(), "")?;
+    reach::every_vip_answers(&stage, 30)
+}
+
+/// How often an agent has said that a node does not echo.
+fn found_dead(node: &Node) -> Result<usize> {
+    let log = std::fs::read_to_string(&node.paths().log)?;
+    Ok(log.matches("node does not echo").count())
+}
+
+#[test]
+fn a_dead_node_is_left_out_in_a_third_of_a_second_and_a_busy_machine_makes_nobody_dead()
+-> Result<()> {
+    let stage = Stage::builder().start()?;
+    let nodes = stage.lab.nodes();
+    let before = nodes.iter().map(found_dead).collect::<Result<Vec<_>>>()?;
+    stage.lab.load_cores(2)?;
+    std::thread::sleep(Duration::from_secs(20));
+    let after = nodes.iter().map(found_dead).collect::<Result<Vec<_>>>()?;
+    assert_eq!(before, after, "false alarms");
+    let [dying, witness, ..] = nodes else {
+        anyhow::bail!("a lab of three nodes");
+    };
+    let begun = Instant::now();
+    dying.set_carrier(Lan::First, false)?;
+    wait::until(PATIENCE, "the node to be found dead", || {
+        Ok(found_dead(witness)? > after[1])
+    })?;
+    let took = begun.elapsed();
+    figures::record_times("liveness.dead", &[took])?;
+    println!("found dead after {took:?}");
+    // Two busy cores may hold this test's own eyes up as well.
+    ensure!(took <= Duration::from_millis(500), "{took:?}");
+    Ok(())
 }

@@ -6,6 +6,7 @@ use pnet::util::MacAddr;
 
 use super::{
     ArpMessage, ArpOperation, Frame, Message, NeighbourAdvertisement, NeighbourSolicitation,
+    Question, Testimony,
 };
 use crate::address::{ALL_NODES, multicast_mac, solicited_node_group};
 
@@ -68,6 +69,33 @@ impl Frame {
                 target,
                 source_link_layer: (!source.is_unspecified()).then_some(mac),
             }),
+        }
+    }
+
+    /// A request for `ip` as a client sends it, in the name of `sender`; nothing where the two are of different families.
+    pub fn request(mac: MacAddr, sender: IpAddr, ip: IpAddr) -> Option<Self> {
+        match (sender, ip) {
+            (IpAddr::V4(sender), IpAddr::V4(ip)) => Some(Self::arp_request(mac, sender, ip)),
+            (IpAddr::V6(sender), IpAddr::V6(ip)) => Some(Self::solicitation(mac, sender, ip)),
+            _ => None,
+        }
+    }
+
+    /// Asks the agent of the peer at `peer` who answers.
+    pub fn question(mac: MacAddr, peer: MacAddr, question: Question) -> Self {
+        Self {
+            destination: peer,
+            source: mac,
+            message: Message::Question(question),
+        }
+    }
+
+    /// Tells the agent of the peer at `asker` who answered.
+    pub fn testimony(mac: MacAddr, asker: MacAddr, testimony: Testimony) -> Self {
+        Self {
+            destination: asker,
+            source: mac,
+            message: Message::Testimony(testimony),
         }
     }
 

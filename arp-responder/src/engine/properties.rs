@@ -68,6 +68,9 @@ fn desired(vips: &[Option<DesiredVip>]) -> Desired {
         mac: OWN,
         answering: Answering::Socket,
         peers: BTreeSet::new(),
+        witnesses: BTreeSet::new(),
+        addresses: Vec::new(),
+        examined: false,
         vips: vips.collect(),
     };
     Desired {

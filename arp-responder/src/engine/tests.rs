@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::*;
+use crate::codec::Testimony;
 
 const LAN: InterfaceIndex = InterfaceIndex(3);
 const OWN: MacAddr = MacAddr(2, 0, 0, 0, 0, 1);
@@ -25,6 +26,9 @@ fn desired(role: Role, acquisition: u64) -> Desired {
         mac: OWN,
         answering: Answering::Socket,
         peers: BTreeSet::new(),
+        witnesses: BTreeSet::new(),
+        addresses: Vec::new(),
+        examined: false,
         vips,
     };
     Desired {
@@ -67,6 +71,16 @@ fn a_takeover_announces_and_answers_at_once() {
     let mut engine = engine(desired(Role::Takeover, 1));
     assert_eq!(frames(engine.poll(ms(0), FOREVER)), announcements(OWN));
     assert_eq!(frames(engine.heard(LAN, &asks(), ms(1), FOREVER)).len(), 1);
+    let mut sent = Vec::new();
+    while let Some(next) = engine.poll_deadline().filter(|next| *next < ms(1_100)) {
+        sent.extend(frames(engine.poll(next, FOREVER)));
+    }
+    // Then it asks once whether a stranger has it, and announces again after locktime.
+    let probes = [VIP4, VIP6].map(|ip| Frame::probe(OWN, ip));
+    assert!(
+        sent.len() == 2 && probes.iter().all(|probe| sent.contains(probe)),
+        "{sent:?}"
+    );
     assert_eq!(engine.poll_deadline(), Some(ms(1_100)));
 }
 
@@ -117,12 +131,17 @@ fn a_vip_in_use_is_told_and_neither_announced_nor_answered_for() {
 #[test]
 fn a_late_conflict_is_told() {
     let mut engine = engine(desired(Role::Takeover, 1));
-    let told = engine.heard(
-        LAN,
-        &Frame::announcements(STRANGER, VIP6)[0],
-        ms(5),
-        FOREVER,
+    engine.poll(ms(0), FOREVER);
+    let claim = &Frame::announcements(STRANGER, VIP6)[0];
+    assert!(
+        engine.heard(LAN, claim, ms(5), FOREVER).is_empty(),
+        "doubted"
     );
+    assert_eq!(
+        frames(engine.poll(ms(305), FOREVER)),
+        [Frame::probe(OWN, VIP6)]
+    );
+    let told = engine.heard(LAN, claim, ms(306), FOREVER);
     let expected = matches!(
         told[..],
         [Action::Report(Event::LateConflict {
@@ -132,6 +151,77 @@ fn a_late_conflict_is_told() {
         })]
     );
     assert!(expected, "{told:?}");
+}
+
+const PEER: MacAddr = MacAddr(2, 0, 0, 0, 0, 2);
+
+/// As `desired`, with a peer that can bear witness.
+fn witnessed(vips: Desired) -> Desired {
+    let mut desired = vips;
+    for interface in desired.interfaces.values_mut() {
+        interface.peers = BTreeSet::from([PEER]);
+        interface.witnesses = BTreeSet::from([PEER]);
+        interface.addresses = vec![[192, 0, 2, 1].into()];
+    }
+    desired
+}
+
+#[test]
+fn a_peer_is_asked_whether_it_hears_and_its_word_is_told() {
+    let mut engine = engine(witnessed(desired(Role::Takeover, 1)));
+    engine.poll(ms(0), FOREVER);
+    let asked = frames(engine.poll(ms(50), FOREVER));
+    let Some(Message::Question(question)) = asked.first().map(|frame| frame.message.clone()) else {
+        panic!("{asked:?}");
+    };
+    let testimony = Testimony {
+        nonce: question.nonce,
+        ip: question.ip,
+        stations: vec![OWN],
+    };
+    let frame = Frame::testimony(STRANGER, OWN, testimony.clone());
+    assert!(
+        engine.heard(LAN, &frame, ms(55), FOREVER).is_empty(),
+        "no peer"
+    );
+    let told = engine.heard(
+        LAN,
+        &Frame::testimony(PEER, OWN, testimony),
+        ms(60),
+        FOREVER,
+    );
+    assert!(
+        matches!(told[..], [Action::Report(Event::Proved { ip: VIP4, .. })]),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_peers_question_is_asked_on_the_lan_and_a_strangers_is_not() {
+    let mut engine = engine(witnessed(Desired {
+        interfaces: desired(Role::First, 1).interfaces,
+    }));
+    let mut bare = witnessed(desired(Role::First, 1));
+    bare.interfaces.get_mut(&LAN).unwrap().vips.clear();
+    engine.apply(bare, ms(0));
+    let question = Question { nonce: 9, ip: VIP4 };
+    engine.heard(
+        LAN,
+        &Frame::question(STRANGER, OWN, question),
+        ms(1),
+        FOREVER,
+    );
+    assert_eq!(engine.poll_deadline(), None);
+    engine.heard(LAN, &Frame::question(PEER, OWN, question), ms(1), FOREVER);
+    let sender = Ipv4Addr::new(192, 0, 2, 1);
+    assert_eq!(
+        frames(engine.poll(ms(1), FOREVER)),
+        [Frame::arp_request(
+            OWN,
+            sender,
+            Ipv4Addr::new(192, 0, 2, 80)
+        )]
+    );
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! Classic BPF programs that let only ARP, or only neighbour discovery, through to a packet socket.
+//! Classic BPF programs that let only ARP, neighbour discovery, or agents' talk through to a packet socket.
 //!
 //! A first sieve in the kernel, so that the thread is not woken for other traffic; what passes is still hostile and goes
 //! through the codecs.
 
 use socket2::SockFilter;
+
+use crate::codec::{ETHERTYPE_WITNESS, KIND_QUESTION, KIND_TESTIMONY};
 
 const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
 const LOAD_HALF: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
@@ -77,6 +79,23 @@ pub(super) fn ndp() -> Vec<SockFilter> {
     ])
 }
 
+/// Questions and testimonies of peers' agents; the echoes of kernel programs, of the same EtherType, are another's.
+pub(super) fn witness() -> Vec<SockFilter> {
+    program(&[
+        RECEIVED,
+        Field {
+            load: LOAD_HALF,
+            offset: 12,
+            accepted: &[ETHERTYPE_WITNESS as u32],
+        },
+        Field {
+            load: LOAD_BYTE,
+            offset: 14,
+            accepted: &[KIND_QUESTION as u32, KIND_TESTIMONY as u32],
+        },
+    ])
+}
+
 /// Accepts a frame whose fields all have an accepted value. A load past the end of the frame refuses it.
 fn program(fields: &[Field]) -> Vec<SockFilter> {
     let tests: usize = fields.iter().map(|field| 1 + field.accepted.len()).sum();
@@ -145,6 +164,7 @@ mod tests {
         for bytes in frames(Ipv4Addr::new(192, 0, 2, 80).into()) {
             assert!(passes(&arp(), &bytes));
             assert!(!passes(&ndp(), &bytes));
+            assert!(!passes(&witness(), &bytes));
         }
         for bytes in frames(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80).into()) {
             assert!(passes(&ndp(), &bytes));

@@ -19,6 +19,7 @@ use super::filter;
 use super::port::Received;
 use crate::address::InterfaceIndex;
 use crate::clock::{BootInstant, Deadline};
+use crate::codec::ETHERTYPE_WITNESS;
 
 /// Frames read before others get their turn.
 const READ_AT_ONCE: usize = 256;
@@ -37,6 +38,7 @@ const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);
 pub(super) enum LinkProtocol {
     Arp,
     Ndp,
+    Witness,
 }
 
 pub(super) struct PacketSocket {
@@ -63,6 +65,7 @@ impl PacketSocket {
         let (ethertype, filter) = match protocol {
             LinkProtocol::Arp => (libc::ETH_P_ARP, filter::arp()),
             LinkProtocol::Ndp => (libc::ETH_P_IPV6, filter::ndp()),
+            LinkProtocol::Witness => (i32::from(ETHERTYPE_WITNESS), filter::witness()),
         };
         socket.attach_filter(&filter)?;
         socket.bind(&link_address(interface, ethertype as u16)?)?;

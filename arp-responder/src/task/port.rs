@@ -19,10 +19,12 @@ pub(super) struct Port {
     name: String,
     wants_arp: bool,
     wants_ndp: bool,
+    wants_witness: bool,
     wanted_groups: BTreeSet<Ipv6Addr>,
     state: State,
     arp: Option<PacketSocket>,
     ndp: Option<PacketSocket>,
+    witness: Option<PacketSocket>,
     groups: Groups,
 }
 
@@ -55,10 +57,12 @@ impl Port {
             name: String::new(),
             wants_arp: false,
             wants_ndp: false,
+            wants_witness: false,
             wanted_groups: BTreeSet::new(),
             state: State::Untried,
             arp: None,
             ndp: None,
+            witness: None,
             groups: Groups::default(),
         }
     }
@@ -79,8 +83,11 @@ impl Port {
         };
         self.name.clone_from(&wanted.name);
         self.wanted_groups = wanted.vips.keys().filter_map(group).collect();
-        self.wants_arp = wanted.vips.keys().any(IpAddr::is_ipv4);
-        self.wants_ndp = !self.wanted_groups.is_empty();
+        // Peers ask this node to bear witness whether it announces anything or not.
+        self.wants_witness = !wanted.witnesses.is_empty();
+        self.wants_arp = self.wants_witness || wanted.vips.keys().any(IpAddr::is_ipv4);
+        let can_ask_v6 = self.wants_witness && wanted.addresses.iter().any(IpAddr::is_ipv6);
+        self.wants_ndp = can_ask_v6 || !self.wanted_groups.is_empty();
     }
 
     /// Opens, joins, leaves and closes. After an error the port has to be closed.
@@ -94,6 +101,9 @@ impl Port {
             // Answers to probes come here. The kernel is a member itself unless IPv6 is disabled.
             socket.accept_multicast(multicast_mac(ALL_NODES))?;
             Ok(socket)
+        })?;
+        set_open(&mut self.witness, self.wants_witness, || {
+            PacketSocket::open(self.interface, LinkProtocol::Witness)
         })?;
         let unreported = self.groups.adjust(self.interface, &self.wanted_groups);
         for (group, _) in &unreported {
@@ -113,6 +123,7 @@ impl Port {
     pub(super) fn close(&mut self) -> bool {
         self.arp = None;
         self.ndp = None;
+        self.witness = None;
         self.groups = Groups::default();
         std::mem::replace(&mut self.state, State::Closed) != State::Closed
     }
@@ -143,6 +154,7 @@ impl Port {
         let socket = match frame.message {
             Message::Arp(_) => &mut self.arp,
             Message::Solicitation(_) | Message::Advertisement(_) => &mut self.ndp,
+            Message::Question(_) | Message::Testimony(_) => &mut self.witness,
         };
         if let Some(socket) = socket {
             socket.queue(frame.encode(), claims);
@@ -150,7 +162,7 @@ impl Port {
     }
 
     pub(super) fn send_queued(&mut self, deadline: &Deadline) -> io::Result<()> {
-        [&mut self.arp, &mut self.ndp]
+        [&mut self.arp, &mut self.ndp, &mut self.witness]
             .into_iter()
             .flatten()
             .try_for_each(|socket| socket.send_queued(deadline))
@@ -161,7 +173,7 @@ impl Port {
     }
 
     fn sockets(&self) -> impl Iterator<Item = &PacketSocket> {
-        self.arp.iter().chain(&self.ndp)
+        self.arp.iter().chain(&self.ndp).chain(&self.witness)
     }
 }
 

@@ -79,8 +79,7 @@ fn nothing_is_announced_without_the_right() {
     node.desired.send_replace(lan.desired(Role::Takeover));
     // Told after the machine had its turn; the claim goes through the same loop once more.
     node.wait_for_event(|event| matches!(event, Event::InterfaceUp { .. }));
-    wire.send(&Frame::announcements(STRANGER, vips()[0])[0]);
-    node.wait_for_event(|event| matches!(event, Event::LateConflict { .. }));
+    node.told_of_claim(&mut wire, vips()[0]);
     let granted = BootInstant::now();
     while let Some(frame) = wire.next() {
         assert!(
@@ -160,8 +159,7 @@ fn a_stranger_who_comes_later_is_told() {
     node.desired.send_replace(lan.desired(Role::Takeover));
     node.wait_for_event(|event| matches!(event, Event::InterfaceUp { .. }));
     for vip in vips() {
-        wire.send(&Frame::announcements(STRANGER, vip)[0]);
-        let told = node.next_event();
+        let told = node.told_of_claim(&mut wire, vip);
         assert!(
             matches!(told, Event::LateConflict { ip, mac: STRANGER, .. } if ip == vip),
             "{told:?}"

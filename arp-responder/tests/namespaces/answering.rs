@@ -6,9 +6,7 @@ use std::time::Duration;
 use landfall_arp_responder::codec::{ArpOperation, Frame, Message, NeighbourSolicitation};
 use landfall_arp_responder::{BootInstant, Event, Role, Timing};
 
-use crate::lan::{
-    CLIENT_MAC, CLIENT4, CLIENT6, Lan, NODE_MAC, NODE4, Node, STRANGER, VIP4, VIP6, wait_for,
-};
+use crate::lan::{CLIENT_MAC, CLIENT4, CLIENT6, Lan, NODE_MAC, NODE4, Node, VIP4, VIP6, wait_for};
 
 fn v4(address: &str) -> Ipv4Addr {
     address.parse().unwrap()
@@ -118,8 +116,7 @@ fn no_request_sent_after_the_deadline_is_answered() {
         answered.extend(wire.next());
     }
     // Frames are handled in order: once this claim is told, every request before it has been handled.
-    wire.send(&Frame::announcements(STRANGER, v4(VIP4).into())[0]);
-    node.wait_for_event(|event| matches!(event, Event::LateConflict { .. }));
+    node.told_of_claim(&mut wire, v4(VIP4).into());
     // And once the node's kernel answers for its own address, everything before is off the wire.
     wire.send(&Frame::arp_request(CLIENT_MAC, v4(CLIENT4), v4(NODE4)));
     answered.extend(wire.wait_for(

@@ -119,6 +119,9 @@ impl Lan {
             mac: NODE_MAC,
             answering: Answering::Socket,
             peers: BTreeSet::new(),
+            witnesses: BTreeSet::new(),
+            addresses: Vec::new(),
+            examined: false,
             vips: vips.into_iter().map(|ip| (ip, vip)).collect(),
         };
         Desired {
@@ -250,6 +253,20 @@ impl Node {
             events.push(self.next_event());
         }
         events
+    }
+
+    /// Has a stranger claim `vip` until the task, which asks again before it believes, tells of it.
+    pub(crate) fn told_of_claim(&mut self, wire: &mut Wire, vip: IpAddr) -> Event {
+        let begun = Instant::now();
+        loop {
+            wire.send(&Frame::announcements(STRANGER, vip)[0]);
+            let next =
+                async { tokio::time::timeout(Duration::from_millis(50), self.events.recv()).await };
+            match self.runtime.block_on(next) {
+                Ok(Some(told @ Event::LateConflict { .. })) => return told,
+                _ => assert!(begun.elapsed() < PATIENCE, "the claim is told in time"),
+            }
+        }
     }
 
     /// Cancels the task and waits for its end.

@@ -288,9 +288,30 @@ pub fn announce_complaints(report: &AnnounceReport) -> Vec<Complaint> {
         }),
         VipState::Probing | VipState::Announcing => None,
     });
+    let unproved = report.unproved.iter().map(|unproved| {
+        let interface = &unproved.interface;
+        let (object, problem) = match unproved.ip {
+            Some(ip) => (
+                format!("address {ip}"),
+                format!("other nodes do not hear this node answer for it on {interface}; it is left to them"),
+            ),
+            None => (
+                format!("interface {interface}"),
+                "other nodes hear nothing that this node answers there; what it announced is left to them".to_owned(),
+            ),
+        };
+        Complaint {
+            object,
+            ..complaint(
+                "announcement",
+                &problem,
+                "look at the switch port: ARP inspection, port security, a filter; this node tries again by itself",
+            )
+        }
+    });
     let others = report.problems.iter();
     let others = others.map(|problem| complaint("announcement", problem, "see the agent's log"));
-    conflicts.chain(others).collect()
+    conflicts.chain(unproved).chain(others).collect()
 }
 
 fn complaint(origin: &str, problem: &str, remedy: &str) -> Complaint {

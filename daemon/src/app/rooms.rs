@@ -164,15 +164,20 @@ impl Rooms {
             Arc::clone(&flows).collect(effects.token()),
         );
 
-        let (announce, table, wishes, announced) = Announce::new(
+        let (announce, told) = Announce::new(
             announcements,
             responder(settings.l2.responder),
             leases.clone(),
         );
         let (events, socket_events) = mpsc::channel(SOCKET_EVENTS);
-        let responder =
-            ResponderTask::spawn(timing(settings), wishes, deadline, events, effects.token())
-                .context("the ARP socket task cannot be started")?;
+        let responder = ResponderTask::spawn(
+            timing(settings),
+            told.desired,
+            deadline,
+            events,
+            effects.token(),
+        )
+        .context("the ARP socket task cannot be started")?;
         let inputs = announce::Inputs {
             leases: leases.state(),
             vips: published.vips.clone(),
@@ -187,6 +192,7 @@ impl Rooms {
             links: published.links.clone(),
             desired: published.desired.clone(),
             leases: leases.state(),
+            resigned: told.resigned,
         };
         effects.spawn("membership", membership.run(inputs, effects.token()));
 
@@ -220,8 +226,8 @@ impl Rooms {
             published,
             leases,
             datapath: datapath_report,
-            announced,
-            table,
+            announced: told.reports,
+            table: told.table,
             socket_answers: responder.answers(),
             counters: Arc::new(path.counters),
             flows,

@@ -3,37 +3,43 @@
 //!
 //! Fed by the lease effect (what is held), the planner (addresses and interfaces of each lease), this node's interfaces,
 //! what the data path could attach, and the socket task's events; feeds the kernel's announcement table, the socket task,
-//! the lease effect (confirmations of what is let go) and [`AnnounceReport`]. All inputs but the events are `watch`: only
+//! the lease effect (confirmations of what is let go), [`Resigned`] (what this node could not prove) and [`AnnounceReport`]. All inputs but the events are `watch`: only
 //! the latest counts.
 //!
 //! Letting go: an address leaves the kernel's table first, then its lease is confirmed released. When cancelled, the table
 //! stays as it is; the deadline bounds it.
 
 mod deadline;
+mod fitness;
 mod report;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use landfall_arp_responder::{
-    Answering, Desired, DesiredInterface, DesiredVip, Event, InterfaceIndex, MacAddr, Role,
+    Answering, Desired, DesiredInterface, DesiredVip, Event, InterfaceIndex, MacAddr, Reach, Role,
 };
 use landfall_core::election::{Cause, LeaseName};
-use landfall_core::model::{Link, LinkIndex, MacAddress, NodeName};
+use landfall_core::model::{Link, LinkIndex, LinkKind, MacAddress, NodeName};
 use landfall_ebpf::announce::Announcements;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::datapath::{DatapathReport, UplinkReport};
 use super::lease::{LeaseHandle, LeaseState};
+use super::liveness::road::share_a_subnet;
 use super::membership::Peers;
+use crate::telemetry::metric;
+
+use fitness::Fitness;
 
 pub use deadline::KernelDeadline;
-pub use report::{AnnounceReport, AnnouncedVip, VipState};
+pub use fitness::Resigned;
+pub use report::{AnnounceReport, AnnouncedVip, Unproved, VipState};
 pub use table::AnnouncedTable;
 
 /// Addresses of each lease, with the interfaces they are announced on.
@@ -89,24 +95,34 @@ pub struct Announce {
     places: BTreeMap<(LinkIndex, IpAddr), (LeaseName, Place)>,
     /// Counts wins, so that the socket task sees each.
     acquisitions: u64,
+    fitness: Fitness,
+    resigned: watch::Sender<Arc<Resigned>>,
     problems: BTreeSet<String>,
 }
 
+/// What the effect feeds.
+pub struct Outputs {
+    /// The kernel's table, to be shown.
+    pub table: AnnouncedTable,
+    /// What the socket task is to do.
+    pub desired: watch::Receiver<Desired>,
+    /// What this node could not prove, and leaves to others.
+    pub resigned: watch::Receiver<Arc<Resigned>>,
+    /// What status shows.
+    pub reports: watch::Receiver<Arc<AnnounceReport>>,
+}
+
 impl Announce {
-    /// The effect, with what it feeds: the socket task's wishes and the report.
+    /// The effect, with what it feeds.
     pub fn new(
         announcements: Announcements,
         responder: Responder,
         handle: LeaseHandle,
-    ) -> (
-        Self,
-        AnnouncedTable,
-        watch::Receiver<Desired>,
-        watch::Receiver<Arc<AnnounceReport>>,
-    ) {
+    ) -> (Self, Outputs) {
         let table = AnnouncedTable(Arc::new(Mutex::new(announcements)));
         let (desired, wishes) = watch::channel(Desired::default());
         let (publish, reports) = watch::channel(Arc::default());
+        let (resigned, resigned_seen) = watch::channel(Arc::default());
         let announce = Self {
             responder,
             table: table.clone(),
@@ -115,9 +131,17 @@ impl Announce {
             publish,
             places: BTreeMap::new(),
             acquisitions: 0,
+            fitness: Fitness::default(),
+            resigned,
             problems: BTreeSet::new(),
         };
-        (announce, table, wishes, reports)
+        let outputs = Outputs {
+            table,
+            desired: wishes,
+            resigned: resigned_seen,
+            reports,
+        };
+        (announce, outputs)
     }
 
     /// Runs until cancelled, or until the lease effect has ended.
@@ -161,6 +185,7 @@ impl Announce {
         uplinks: &[UplinkReport],
     ) {
         self.follow(leases, vips, links);
+        self.resign(vips, links);
         let wanted = self
             .places
             .iter()
@@ -185,7 +210,7 @@ impl Announce {
                 self.problems.insert(format!("announcement table: {error}"));
             }
         }
-        let desired = self.wishes(links, peers, uplinks);
+        let desired = self.wishes(links, peers, &leases.live, uplinks);
         self.desired.send_if_modified(|held| {
             let changed = *held != desired;
             if changed {
@@ -260,6 +285,24 @@ impl Announce {
                 }
                 self.conflict(LinkIndex(interface.0), ip, mac);
             }
+            Event::Proved { interface, ip } => {
+                metrics::counter!(metric::SELF_PROOFS.name, "result" => "proved").increment(1);
+                debug!(interface = interface.0, %ip, "a peer has heard this node answer for the address");
+            }
+            Event::Denied {
+                interface,
+                ip,
+                reach,
+            } => self.denied(LinkIndex(interface.0), ip, reach),
+            Event::WireWorks { interface } => {
+                let index = LinkIndex(interface.0);
+                if self.fitness.wire_works(index, Instant::now()) {
+                    info!(
+                        interface = interface.0,
+                        "peers hear what this node answers on the interface again; it takes part"
+                    );
+                }
+            }
             Event::InterfaceUp { interface } => {
                 info!(interface = interface.0, "announcing interface works")
             }
@@ -288,6 +331,52 @@ impl Announce {
         }
     }
 
+    /// Peers do not hear this node answer.
+    fn denied(&mut self, index: LinkIndex, ip: IpAddr, reach: Reach) {
+        let now = Instant::now();
+        let (result, is_news) = match reach {
+            Reach::Wire => ("wire_denied", self.fitness.wire_denied(index, now)),
+            Reach::Vip => ("vip_denied", self.fitness.vip_denied(index, ip, now)),
+        };
+        metrics::counter!(metric::SELF_PROOFS.name, "result" => result).increment(1);
+        match reach {
+            _ if !is_news => {}
+            Reach::Wire => {
+                warn!(interface = index.0, %ip, "peers hear nothing that this node answers on the interface; what it announces there is left to other nodes");
+            }
+            Reach::Vip => {
+                warn!(interface = index.0, %ip, "peers do not hear this node answer for the address; it is left to another node");
+            }
+        }
+    }
+
+    /// Publishes what is resigned, as leases: those with an address that this node would announce where it is not heard.
+    fn resign(&mut self, vips: Option<&Vips>, links: &[Link]) {
+        self.fitness
+            .retain_interfaces(|index| links.iter().any(|link| link.index == index));
+        for (index, ip) in self.fitness.pass(Instant::now()) {
+            info!(interface = index.0, %ip, "this node contends for the address again");
+        }
+        let interfaces: BTreeSet<LinkIndex> = self.fitness.wires().collect();
+        let mut leases = BTreeSet::new();
+        if !interfaces.is_empty() || self.fitness.vips().next().is_some() {
+            let is_concerned = |(ip, on): (&IpAddr, &BTreeSet<LinkIndex>)| {
+                on.iter().any(|index| self.fitness.is_resigned(*index, *ip))
+            };
+            let concerned = vips.into_iter().flatten();
+            let concerned = concerned.filter(|(_, addresses)| addresses.iter().any(is_concerned));
+            leases.extend(concerned.map(|(lease, _)| lease.clone()));
+        }
+        let resigned = Resigned { interfaces, leases };
+        self.resigned.send_if_modified(|held| {
+            let changed = **held != resigned;
+            if changed {
+                *held = Arc::new(resigned);
+            }
+            changed
+        });
+    }
+
     fn answering(
         &self,
         links: &[Link],
@@ -309,44 +398,63 @@ impl Announce {
         }
     }
 
+    /// What the socket task is to do: announce the places, and bear witness for peers on every LAN that is shared with one.
     fn wishes(
         &self,
         links: &[Link],
         peers: Option<&BTreeMap<NodeName, Vec<Link>>>,
+        live: &BTreeSet<NodeName>,
         uplinks: &[UplinkReport],
     ) -> Desired {
-        let peers: BTreeSet<MacAddr> = peers
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .flatten()
-            .filter_map(|link| Some(MacAddr::from(link.mac?.0)))
+        let of_peers = || peers.into_iter().flatten();
+        let mac = |link: &Link| Some(MacAddr::from(link.mac?.0));
+        let known: BTreeSet<MacAddr> = of_peers()
+            .flat_map(|(_, links)| links)
+            .filter_map(mac)
             .collect();
         let mut desired = Desired::default();
-        for ((index, ip), (_, place)) in &self.places {
-            let Some(link) = links.iter().find(|link| link.index == *index) else {
+        for link in links.iter().filter(|link| link.up) {
+            let has_places = self
+                .places
+                .range((link.index, IpAddr::V4(Ipv4Addr::UNSPECIFIED))..)
+                .next()
+                .is_some_and(|((index, _), _)| *index == link.index);
+            let witnesses: BTreeSet<MacAddr> = of_peers()
+                .filter(|(node, _)| live.contains(*node))
+                .flat_map(|(_, theirs)| theirs)
+                .filter(|their| share_a_subnet(link, their))
+                .filter_map(mac)
+                .collect();
+            let shared = link.kind == LinkKind::Uplink && !witnesses.is_empty();
+            let (Some(mac), true) = (link.mac, has_places || shared) else {
                 continue;
             };
-            let (Some(mac), Some(answering)) = (link.mac, self.answering(links, uplinks, *index))
-            else {
-                continue;
+            let interface = DesiredInterface {
+                name: link.name.to_string(),
+                mac: MacAddr::from(mac.0),
+                answering: self
+                    .answering(links, uplinks, link.index)
+                    .unwrap_or(Answering::Kernel),
+                peers: known.clone(),
+                witnesses,
+                addresses: link.addresses.iter().map(|own| own.address).collect(),
+                examined: self.fitness.is_wire_resigned(link.index),
+                vips: BTreeMap::new(),
             };
-            let interface = desired
+            desired
                 .interfaces
-                .entry(InterfaceIndex(index.0))
-                .or_insert_with(|| DesiredInterface {
-                    name: link.name.to_string(),
-                    mac: MacAddr::from(mac.0),
-                    answering,
-                    peers: peers.clone(),
-                    vips: BTreeMap::new(),
-                });
-            interface.vips.insert(
-                *ip,
-                DesiredVip {
+                .insert(InterfaceIndex(link.index.0), interface);
+        }
+        for ((index, ip), (_, place)) in &self.places {
+            let interface = desired.interfaces.get_mut(&InterfaceIndex(index.0));
+            if let (Some(interface), Some(_)) = (interface, self.answering(links, uplinks, *index))
+            {
+                let vip = DesiredVip {
                     role: place.role,
                     acquisition: place.acquisition,
-                },
-            );
+                };
+                interface.vips.insert(*ip, vip);
+            }
         }
         desired
     }
@@ -375,8 +483,15 @@ impl Announce {
                 since: place.since,
             })
             .collect();
+        let wires = self.fitness.wires().map(|index| (index, None));
+        let alone = self.fitness.vips().map(|(index, ip)| (index, Some(ip)));
+        let unproved = wires.chain(alone).map(|(index, ip)| Unproved {
+            interface: name_of(index),
+            ip,
+        });
         let report = AnnounceReport {
             vips,
+            unproved: unproved.collect(),
             problems: self.problems.clone(),
         };
         self.publish.send_if_modified(|held| {

@@ -1,7 +1,7 @@
 //! Between the lease effect and the rest: what this node publishes of itself, what peers publish, who may contend for what,
 //! and whether this node allocates.
 //!
-//! Fed by this node's interfaces, the plan's wishes and the lease table; feeds the lease effect and two `watch`es. One
+//! Fed by this node's interfaces, the plan's wishes, what was resigned for want of proof, and the lease table; feeds the lease effect and two `watch`es. One
 //! task. When cancelled it stops feeding; the lease effect has its own way to end.
 
 use landfall_core::election::{DesiredVips, LeaseName};
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::announce::Resigned;
 use super::lease::{LeaseHandle, LeaseState};
 use super::payload::Payload;
 
@@ -27,6 +28,8 @@ pub struct Inputs {
     pub desired: watch::Receiver<Option<Arc<DesiredVips>>>,
     /// Where the leases stand.
     pub leases: watch::Receiver<LeaseState>,
+    /// What this node could not prove.
+    pub resigned: watch::Receiver<Arc<Resigned>>,
 }
 
 /// The task's state.
@@ -38,6 +41,8 @@ pub struct MembershipTask {
     allocating: watch::Sender<bool>,
     published: Option<Payload>,
     told: Option<DesiredVips>,
+    /// Leases that peers leave to others.
+    resigned: BTreeMap<NodeName, BTreeSet<LeaseName>>,
     /// Words that were no payload, so that each is complained of once.
     unread: BTreeMap<NodeName, Arc<str>>,
 }
@@ -57,6 +62,7 @@ impl MembershipTask {
             allocating,
             published: None,
             told: None,
+            resigned: BTreeMap::new(),
             unread: BTreeMap::new(),
         };
         (task, peers_seen, allocating_seen)
@@ -68,15 +74,18 @@ impl MembershipTask {
             let links = inputs.links.borrow_and_update().clone();
             let desired = inputs.desired.borrow_and_update().clone();
             let leases = inputs.leases.borrow_and_update().clone();
-            if self.tell(&links, desired.as_deref(), &leases).is_err() {
+            let resigned = inputs.resigned.borrow_and_update().clone();
+            self.read_payloads(&leases);
+            let told = self.tell(&links, desired.as_deref(), &leases, &resigned);
+            if told.is_err() {
                 break;
             }
-            self.read_payloads(&leases);
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = inputs.links.changed() => if changed.is_err() { break },
                 changed = inputs.desired.changed() => if changed.is_err() { break },
                 changed = inputs.leases.changed() => if changed.is_err() { break },
+                changed = inputs.resigned.changed() => if changed.is_err() { break },
             }
         }
         cancel.cancelled().await;
@@ -88,8 +97,9 @@ impl MembershipTask {
         links: &[Link],
         desired: Option<&DesiredVips>,
         leases: &LeaseState,
+        resigned: &Resigned,
     ) -> Result<(), super::lease::Closed> {
-        let payload = Payload::of(links);
+        let payload = Payload::of(links, resigned);
         if !links.is_empty() && self.published.as_ref() != Some(&payload) {
             self.handle.publish(&payload.encode())?;
             self.published = Some(payload);
@@ -98,6 +108,18 @@ impl MembershipTask {
         let mut candidates: BTreeSet<NodeName> = leases.live.clone();
         candidates.insert(self.node.clone());
         wanted.insert(LeaseName::allocator(), candidates);
+        leave_to_others(&mut wanted, &leases.live, |node, lease| {
+            let theirs = || {
+                self.resigned
+                    .get(node)
+                    .is_some_and(|all| all.contains(lease))
+            };
+            if *node == self.node {
+                resigned.leases.contains(lease)
+            } else {
+                theirs()
+            }
+        });
         // Nothing held is given up before there is a plan.
         if desired.is_some() && self.told.as_ref() != Some(&wanted) {
             self.handle.desire(wanted.clone())?;
@@ -117,6 +139,7 @@ impl MembershipTask {
             return;
         }
         let mut peers = BTreeMap::new();
+        let mut resigned = BTreeMap::new();
         for (node, payload) in leases
             .payloads
             .iter()
@@ -126,8 +149,11 @@ impl MembershipTask {
                 continue;
             }
             match Payload::decode(payload) {
-                Ok(links) => {
-                    peers.insert(node.clone(), links);
+                Ok(word) => {
+                    peers.insert(node.clone(), word.links);
+                    if !word.resigned.is_empty() {
+                        resigned.insert(node.clone(), word.resigned);
+                    }
                 }
                 Err(error) => {
                     if self
@@ -141,6 +167,7 @@ impl MembershipTask {
                 }
             }
         }
+        self.resigned = resigned;
         self.peers.send_if_modified(|held| {
             let changed = held.as_deref() != Some(&peers);
             if changed {
@@ -148,5 +175,60 @@ impl MembershipTask {
             }
             changed
         });
+    }
+}
+
+/// Takes the nodes that have resigned a lease out of its candidates, unless no live one is left: an answer that nobody could
+/// prove is better than none.
+fn leave_to_others(
+    wanted: &mut DesiredVips,
+    live: &BTreeSet<NodeName>,
+    has_resigned: impl Fn(&NodeName, &LeaseName) -> bool,
+) {
+    for (lease, candidates) in wanted.iter_mut() {
+        if !candidates.iter().any(|node| has_resigned(node, lease)) {
+            continue;
+        }
+        let fit: BTreeSet<NodeName> = candidates
+            .iter()
+            .filter(|node| !has_resigned(node, lease))
+            .cloned()
+            .collect();
+        if fit.iter().any(|node| live.contains(node)) {
+            *candidates = fit;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(names: &[&str]) -> BTreeSet<NodeName> {
+        names.iter().map(|name| NodeName::new(*name)).collect()
+    }
+
+    /// The candidates for a lease that `resigned` have resigned, of which `live` live.
+    fn candidates(resigned: &[&str], live: &[&str]) -> BTreeSet<NodeName> {
+        let lease = LeaseName::parse("landfall-l2-default.svc1").expect("a lease's name");
+        let mut wanted = DesiredVips::from([(lease.clone(), nodes(&["a", "b", "c"]))]);
+        let resigned = nodes(resigned);
+        leave_to_others(&mut wanted, &nodes(live), |node, _| resigned.contains(node));
+        wanted.remove(&lease).expect("it stays")
+    }
+
+    #[test]
+    fn a_node_that_has_resigned_a_lease_does_not_contend_for_it() {
+        assert_eq!(candidates(&["a"], &["a", "b", "c"]), nodes(&["b", "c"]));
+        assert_eq!(candidates(&[], &["a", "b"]), nodes(&["a", "b", "c"]));
+    }
+
+    #[test]
+    fn where_nobody_fit_lives_those_who_resigned_contend_after_all() {
+        assert_eq!(candidates(&["a"], &["a"]), nodes(&["a", "b", "c"]));
+        assert_eq!(
+            candidates(&["a", "b", "c"], &["a", "b", "c"]),
+            nodes(&["a", "b", "c"])
+        );
     }
 }

@@ -1,12 +1,19 @@
-//! What a node tells its peers of itself, in its own lease: its interfaces, which is what L2 DSR needs to reach it.
+//! What a node tells its peers of itself, in its own lease: its interfaces, which is what L2 DSR needs to reach it, and which
+//! VIPs it could not prove, so that nobody hands them to it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use landfall_core::election::LeaseName;
 use landfall_core::model::{Link, LinkAddress, LinkIndex, LinkKind, MacAddress};
 use serde::{Deserialize, Serialize};
 
+use super::announce::Resigned;
+
 /// Version of the format; newer ones only add fields.
 const VERSION: u32 = 1;
+/// Leases named at most. More are not left to others one by one, but with the interface.
+const MOST_RESIGNED: usize = 256;
 
 /// A node's word on itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +22,18 @@ pub struct Payload {
     /// The agent's version.
     agent: String,
     links: Vec<PublishedLink>,
+    /// Leases that the node leaves to others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    resigned: Vec<String>,
+}
+
+/// A node's word, read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// Its interfaces. One on which its answers are not heard is told as one without carrier.
+    pub links: Vec<Link>,
+    /// Leases that it leaves to others.
+    pub resigned: BTreeSet<LeaseName>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +47,8 @@ struct PublishedLink {
 }
 
 impl Payload {
-    /// The word of a node with these interfaces. Only those that may be uplinks are told.
-    pub fn of(links: &[Link]) -> Self {
+    /// The word of a node with these interfaces, of which it has resigned some. Only those that may be uplinks are told.
+    pub fn of(links: &[Link], resigned: &Resigned) -> Self {
         let links = links
             .iter()
             .filter(|link| link.kind == LinkKind::Uplink)
@@ -39,7 +58,7 @@ impl Payload {
                     index: link.index.0,
                     mac: link.mac?.0,
                     mtu: link.mtu,
-                    up: link.up,
+                    up: link.up && !resigned.interfaces.contains(&link.index),
                     addresses: link
                         .addresses
                         .iter()
@@ -51,6 +70,12 @@ impl Payload {
             version: VERSION,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
             links: links.collect(),
+            resigned: resigned
+                .leases
+                .iter()
+                .take(MOST_RESIGNED)
+                .map(|lease| lease.as_str().to_owned())
+                .collect(),
         }
     }
 
@@ -59,13 +84,16 @@ impl Payload {
         serde_json::to_string(self).expect("plain data has a JSON form")
     }
 
-    /// The interfaces that a peer's lease tells of.
+    /// What a peer's lease tells.
     ///
     /// # Errors
     /// The text is not a payload of any version.
-    pub fn decode(text: &str) -> Result<Vec<Link>, serde_json::Error> {
+    pub fn decode(text: &str) -> Result<Word, serde_json::Error> {
         let payload: Self = serde_json::from_str(text)?;
-        Ok(payload
+        let resigned = payload.resigned.iter();
+        let resigned = resigned.filter_map(|name| LeaseName::parse(name));
+        let resigned = resigned.collect();
+        let links = payload
             .links
             .into_iter()
             .map(|link| Link {
@@ -84,7 +112,8 @@ impl Payload {
                     })
                     .collect(),
             })
-            .collect())
+            .collect();
+        Ok(Word { links, resigned })
     }
 }
 
@@ -92,9 +121,8 @@ impl Payload {
 mod tests {
     use super::*;
 
-    #[test]
-    fn uplinks_survive_the_round_trip_and_other_links_are_not_told() {
-        let uplink = Link {
+    fn uplink() -> Link {
+        Link {
             index: LinkIndex(2),
             name: "ens3".into(),
             mac: Some(MacAddress([2, 0, 0, 0, 0, 1])),
@@ -105,19 +133,39 @@ mod tests {
                 address: "10.10.200.11".parse().expect("an address"),
                 prefix_len: 24,
             }],
-        };
+        }
+    }
+
+    #[test]
+    fn uplinks_survive_the_round_trip_and_other_links_are_not_told() {
         let pod = Link {
             kind: LinkKind::Pod,
             name: "veth0".into(),
-            ..uplink.clone()
+            ..uplink()
         };
-        let text = Payload::of(&[uplink.clone(), pod]).encode();
-        assert_eq!(Payload::decode(&text).expect("its own form"), [uplink]);
+        let text = Payload::of(&[uplink(), pod], &Resigned::default()).encode();
+        let word = Payload::decode(&text).expect("its own form");
+        assert_eq!(word.links, [uplink()]);
+        assert_eq!(word.resigned, BTreeSet::new());
+    }
+
+    #[test]
+    fn what_is_resigned_is_told_as_carrier_lost_and_by_lease() {
+        let lease = LeaseName::parse("landfall-l2-default.svc1").expect("a lease's name");
+        let resigned = Resigned {
+            interfaces: BTreeSet::from([LinkIndex(2)]),
+            leases: BTreeSet::from([lease.clone()]),
+        };
+        let text = Payload::of(&[uplink()], &resigned).encode();
+        let word = Payload::decode(&text).expect("its own form");
+        assert!(!word.links[0].up);
+        assert_eq!(word.resigned, BTreeSet::from([lease]));
     }
 
     #[test]
     fn fields_of_a_newer_version_are_let_be() {
         let text = r#"{"version":2,"agent":"9.9.9","links":[],"mood":"good"}"#;
-        assert_eq!(Payload::decode(text).expect("still a payload"), []);
+        let word = Payload::decode(text).expect("still a payload");
+        assert_eq!(word, Word::default());
     }
 }

@@ -170,6 +170,15 @@ pub const PACKETS: Metric = Metric {
     help: "Packets by what the kernel programs did with them",
 };
 
+/// Self-proofs by result.
+pub const SELF_PROOFS: Metric = Metric {
+    name: "landfall_self_proofs_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["result"],
+    help: "Findings of peers that asked for this node's addresses: `proved`, `vip_denied` or `wire_denied`",
+};
+
 /// All of them.
 pub const ALL: &[Metric] = &[
     BUILD_INFO,
@@ -190,6 +199,7 @@ pub const ALL: &[Metric] = &[
     MAP_CAPACITY,
     INTERFACE_ATTACHED,
     PACKETS,
+    SELF_PROOFS,
 ];
 
 /// Tells the recorder what each metric means.

@@ -12,6 +12,8 @@ use landfall_core::model::{LinkIndex, MacAddress};
 pub struct AnnounceReport {
     /// VIPs by interface.
     pub vips: Vec<AnnouncedVip>,
+    /// What this node could not prove, and leaves to others.
+    pub unproved: Vec<Unproved>,
     /// What failed.
     pub problems: BTreeSet<String>,
 }
@@ -33,6 +35,15 @@ pub struct AnnouncedVip {
     pub state: VipState,
     /// Since when it stands there.
     pub since: SystemTime,
+}
+
+/// Something for which peers do not hear this node answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproved {
+    /// On which interface.
+    pub interface: String,
+    /// For which address; nothing where it is all of them.
+    pub ip: Option<IpAddr>,
 }
 
 /// Where a VIP stands on an interface.
