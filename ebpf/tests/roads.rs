@@ -36,7 +36,10 @@ fn a_road_probe_goes_back_as_an_answer_to_the_client_does() {
         assert_eq!((&out[0..6], &out[6..12]), (&PEER_MAC[..], &OWN_MAC[..]));
         // Reading it checks all sums.
         let read = frames::read(&out);
-        assert_eq!((read.source, read.destination), (vip.parse().unwrap(), client.parse().unwrap()));
+        assert_eq!(
+            (read.source, read.destination),
+            (vip.parse().unwrap(), client.parse().unwrap())
+        );
     }
 }
 

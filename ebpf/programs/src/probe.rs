@@ -187,7 +187,10 @@ fn back(frame: impl Frame, ethernet: Ethernet, probe: Probe, family: u8) -> Verd
     // SAFETY: bounds checked by `at`.
     unsafe {
         place.write_unaligned(ethernet);
-        place.byte_add(ETHERNET).cast::<Probe>().write_unaligned(probe);
+        place
+            .byte_add(ETHERNET)
+            .cast::<Probe>()
+            .write_unaligned(probe);
     }
     Verdict::PassRetyped
 }
