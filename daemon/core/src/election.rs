@@ -7,27 +7,34 @@
 //! # Why there are never two answers
 //!
 //! A node answers for a VIP while its kernel's deadline has not passed *and* the VIP is in its table. It
-//! puts a VIP in only on a service lease that names it in its present term, and its deadline comes only
-//! from a renewal of its node lease, counted from that write's start ([`ground`]). A service lease goes
-//! from one node to another in two ways only:
+//! puts a VIP in only where it is the holder in its present term, and its deadline comes from the
+//! [`ground`] alone. Who the holder is, two kinds of objects tell: the service lease, as of its
+//! *transition*, and from there the [bequests](Bequests) in one holder's node lease after the other's
+//! ([`Possession`]). A VIP leaves its holder in these ways only:
 //!
-//! 1. **The holder gives it**, after its kernel has confirmed to answer no more (`claim`).
-//! 2. **The holder's term is over**: a peer watched the holder's node lease stand still for the whole
-//!    duration, by its own clock, and then fenced it by compare-and-swap on the very revision it had
-//!    watched. The holder's last deadline followed from that revision's write, so it has passed; and no
-//!    later renewal can succeed. Or the holder itself began a new term, which it writes only once it is
-//!    silent (`tenure`).
+//! 1. **The holder gives it**, by a bequest that it writes after its kernel has confirmed to answer no
+//!    more (`claim`).
+//! 2. **The holder is fenced**: its right to answer has lapsed by the ground, and a peer wrote a fence into
+//!    its node lease by compare-and-swap on the revision that it had judged, with bequests of all it held.
+//! 3. **The holder's term is over and there is no bequest**: the VIP is vacant, and taken by
+//!    compare-and-swap on the service lease. (A node begins a new term only once it is silent, `tenure`.)
+//!
+//! Both of the first are a compare-and-swap on one object, so a gift and a fence cannot pass each other,
+//! and the third expects the revision of the service lease that it judged by. So for each transition there
+//! is at most one holder. The heir answers at once, and writes the service lease as the record afterwards.
 //!
 //! Everything else (hash, cap, who looks first, stale views) decides only how fast and how evenly.
-//! Deleting or damaging leases by hand while their holders live is survived as well (a holder writes its
-//! lease again), as long as no agent that never saw them starts before that, and no write that expects
-//! the deleted lease never to have been is still under way: such a write would succeed.
+//! Deleting or damaging leases by hand while somebody holds their VIPs is survived as well (the holder
+//! writes them again, or its heir where it died meanwhile), as long as no agent that never saw them starts
+//! before that, and no write that expects the deleted lease never to have been is still under way: such a
+//! write would succeed.
 //!
 //! # Load
 //!
-//! One write per node and renewal; a service lease is written when it changes hands (twice when it is
-//! given); fences only for nodes that hold something. Nobody polls.
+//! One write per node and renewal, and one for each batch of VIPs that change hands; a service lease is
+//! written once when its VIP has changed hands, which nobody waits for. Nobody polls.
 
+mod bequest;
 mod claim;
 mod contest;
 pub mod ground;
@@ -43,6 +50,7 @@ mod table;
 mod tenure;
 #[cfg(test)]
 mod tests;
+mod will;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,6 +60,7 @@ use self::ground::{Ground, LeaseGround};
 use self::tenure::{Around, Step, Tenure};
 use crate::model::NodeName;
 
+pub use self::bequest::{Bequest, Bequests};
 pub use self::message::{Action, DesiredVips, Event, Outcome, RequestId, Write};
 pub use self::moment::Moment;
 pub use self::name::{LeaseKind, LeaseName};
@@ -59,7 +68,7 @@ pub use self::record::{
     BootId, Cause, Fence, Holder, Incarnation, NodeLease, Record, Revision, ServiceLease, Term,
 };
 pub use self::settings::{Identity, Settings, SettingsError};
-pub use self::table::{Content, LeaseTable, Seen, Standing};
+pub use self::table::{Change, Content, LeaseTable, Possession, Seen, Standing};
 pub use self::tenure::Membership;
 
 /// What the agent is on its way to.
@@ -93,6 +102,18 @@ pub struct Election<G = LeaseGround> {
     next_request: u64,
     /// Fences under way or failed of late, and when to try again.
     fencing: BTreeMap<LeaseName, Moment>,
+    /// Peers whose right is over and whose lease has no fence, and since when.
+    lapsed: BTreeMap<LeaseName, Moment>,
+    /// Bequests in the own lease that nobody needs any more, and since when.
+    spent: BTreeMap<(LeaseName, u64), Moment>,
+    /// Since when offers wait for the own lease to be written.
+    offers_since: Option<Moment>,
+    /// VIPs are to be given away as soon as the own lease can be written.
+    gated: bool,
+    /// What was remembered then of leases gone from the store may be out of date.
+    doubtful: Option<Moment>,
+    /// All that was in the store then has been seen.
+    view_of: Option<Moment>,
     mode: Mode,
     fit: bool,
     synced: bool,
@@ -100,7 +121,7 @@ pub struct Election<G = LeaseGround> {
     /// Nothing free is taken before this, so that nodes that start together share from the start.
     settled_at: Moment,
     /// Peers whose leases are good, and this node while its own is.
-    live: BTreeSet<NodeName>,
+    live: Arc<BTreeSet<NodeName>>,
     /// When a lease changed hands or a node came or went, as seen here.
     quiet_since: Moment,
     /// Something happened that the contest for VIPs depends on.
@@ -138,12 +159,18 @@ impl<G: Ground> Election<G> {
             pending: BTreeMap::new(),
             next_request: 0,
             fencing: BTreeMap::new(),
+            lapsed: BTreeMap::new(),
+            spent: BTreeMap::new(),
+            offers_since: None,
+            gated: false,
+            doubtful: None,
+            view_of: None,
             mode: Mode::Serving,
             fit: true,
             synced: false,
             silencing: false,
             settled_at: now,
-            live: BTreeSet::new(),
+            live: Arc::default(),
             quiet_since: now,
             stirred: false,
             contest_due: None,
@@ -151,6 +178,11 @@ impl<G: Ground> Election<G> {
             wake: None,
             unix: 0,
         }
+    }
+
+    /// What the right to answer rests on, for the daemon to replace; followed by [`Event::Ground`].
+    pub fn ground_mut(&mut self) -> &mut G {
+        &mut self.ground
     }
 
     /// Every lease as this node sees it.
@@ -167,7 +199,7 @@ impl<G: Ground> Election<G> {
 
     /// The nodes whose leases are good, this one included while its own is.
     #[must_use]
-    pub fn live(&self) -> &BTreeSet<NodeName> {
+    pub fn live(&self) -> &Arc<BTreeSet<NodeName>> {
         &self.live
     }
 
@@ -229,7 +261,12 @@ impl<G: Ground> Election<G> {
             return actions;
         }
         self.push_deadline(&mut actions);
+        // What had to wait for the own lease to be written need not wait longer.
+        self.stirred |= self.gated && !self.tenure.is_writing();
         self.contest(now, &mut actions);
+        if self.offers_since.is_some() {
+            self.keep_tenure(now, &mut actions);
+        }
         self.finish_stop(now, &mut actions);
         actions
     }
@@ -255,7 +292,8 @@ impl<G: Ground> Election<G> {
         match step {
             Step::Wait(until) => self.wake_at(until),
             Step::Silence => self.silence(actions),
-            Step::Write(expected, lease) => {
+            Step::Write(expected, mut lease) => {
+                lease.bequests = self.bequeath(&lease.bequests, now);
                 if lease.fenced_by.is_none() && self.tenure.term().is_none() {
                     let cold = self.tenure.silent && self.settled_at <= self.tenure.since;
                     let pause = if cold {

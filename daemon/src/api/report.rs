@@ -68,7 +68,8 @@ fn backend(backend: &service_table::Backend, state: &str) -> Backend {
     }
 }
 
-/// Every lease as this node sees it, nodes first. `addresses` are those that go with each lease.
+/// Every lease as this node sees it, nodes first. `addresses` are those that go with each lease. The holder is
+/// the one who may answer, be it recorded in the service lease yet or told by node leases alone.
 ///
 /// A node lease counts as valid while it was seen to change within its own duration.
 pub fn leases(
@@ -89,6 +90,8 @@ pub fn leases(
             valid: fresh && record.fenced_by.is_none(),
             since: None,
             transitions: 0,
+            cause: None,
+            recorded: true,
             addresses: Vec::new(),
         });
     }
@@ -114,6 +117,7 @@ fn service_lease(
     addresses: Option<&Vec<IpAddr>>,
 ) -> Option<Lease> {
     let record = seen.present()?;
+    let found = table.possession(name)?;
     let holds = |holder: &Holder| {
         let lease = table.node(&holder.node);
         let fresh = lease.and_then(|lease| {
@@ -130,17 +134,17 @@ fn service_lease(
             "allocator"
         }
         .to_owned(),
-        holder: record.holder.as_ref().map(|holder| holder.node.to_string()),
-        ours: record
+        holder: found.holder.as_ref().map(|holder| holder.node.to_string()),
+        ours: found
             .holder
             .as_ref()
             .is_some_and(|holder| holder.node == *me),
-        valid: record.holder.as_ref().is_some_and(holds),
-        since: record
-            .holder
-            .is_some()
+        valid: found.holder.as_ref().is_some_and(holds),
+        since: (found.recorded && found.holder.is_some())
             .then(|| Timestamp(UNIX_EPOCH + Duration::from_secs(record.acquired_unix))),
-        transitions: record.transitions,
+        transitions: found.transition,
+        cause: Some(found.cause.to_string()),
+        recorded: found.recorded,
         addresses: addresses.cloned().unwrap_or_default(),
     })
 }

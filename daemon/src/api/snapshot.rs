@@ -272,6 +272,11 @@ pub struct Lease {
     pub since: Option<Timestamp>,
     /// How often it changed hands.
     pub transitions: u64,
+    /// Why it came to its holder: `first`, `takeover`, `handover` or `continued`; absent for node leases.
+    pub cause: Option<String>,
+    /// Whether the lease itself tells of its holder. If not, another node's lease does, and the holder is about to
+    /// write the record.
+    pub recorded: bool,
     /// Addresses that go with it.
     pub addresses: Vec<IpAddr>,
 }

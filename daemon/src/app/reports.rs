@@ -133,7 +133,8 @@ fn addresses_of(plan: &Plan) -> BTreeMap<LeaseName, Vec<IpAddr>> {
 impl Snapshot for Reports {
     fn status(&self) -> Status {
         let plan = self.plan();
-        let leases = self.leases();
+        let table = self.lease_table();
+        let leases = self.leases_of(&table, &plan);
         let services: Vec<&Lease> = leases
             .iter()
             .filter(|lease| lease.kind == "service")
@@ -181,7 +182,7 @@ impl Snapshot for Reports {
                 store: self.settings.state.lease_dir.display().to_string(),
                 held: services.iter().filter(|lease| lease.ours).count() as u64,
                 total: services.len() as u64,
-                renewed_ms_ago: self.renewed_ms_ago(),
+                renewed_ms_ago: self.renewed_ms_ago(&table),
             },
             datapath,
             drained: self.mark.is_set(),
@@ -210,12 +211,7 @@ impl Snapshot for Reports {
     }
 
     fn leases(&self) -> Vec<Lease> {
-        report::leases(
-            &self.lease_table(),
-            &self.node,
-            clock::now(),
-            &addresses_of(&self.plan()),
-        )
+        self.leases_of(&self.lease_table(), &self.plan())
     }
 
     fn announcements(&self) -> Vec<Announcement> {
@@ -223,7 +219,7 @@ impl Snapshot for Reports {
         let mut rows = self.announced_here(&plan);
         let names = services_of(&plan);
         let held = self
-            .leases()
+            .leases_of(&self.lease_table(), &plan)
             .into_iter()
             .filter(|lease| lease.kind == "service" && lease.valid && !lease.ours);
         for lease in held {
@@ -285,11 +281,13 @@ impl Snapshot for Reports {
 }
 
 impl Reports {
+    fn leases_of(&self, table: &LeaseTable, plan: &Plan) -> Vec<Lease> {
+        report::leases(table, &self.node, clock::now(), &addresses_of(plan))
+    }
+
     /// Since this node's own lease was last seen to change; absent while it has none.
-    fn renewed_ms_ago(&self) -> Option<u64> {
-        let own = LeaseName::of_node(&self.node);
-        let table = self.lease_table();
-        let seen = table.nodes().find(|(name, _)| **name == own)?.1;
+    fn renewed_ms_ago(&self, table: &LeaseTable) -> Option<u64> {
+        let seen = table.node(&self.node)?;
         u64::try_from(clock::now().since(seen.changed_at).as_millis()).ok()
     }
 }

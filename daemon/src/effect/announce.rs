@@ -197,7 +197,7 @@ impl Announce {
             .collect();
         match self.table.replace(&wanted) {
             Ok(()) => {
-                for vip in &leases.releasing {
+                for vip in leases.releasing.iter() {
                     // The lease effect has ended if this fails, and then nobody waits for it.
                     let _ = self.handle.released(vip.clone());
                 }
@@ -224,7 +224,7 @@ impl Announce {
     /// Makes the places equal to what is held, keeping those that stay.
     fn follow(&mut self, leases: &LeaseState, vips: Option<&Vips>, links: &[Link]) {
         let mut wanted: BTreeMap<(LinkIndex, IpAddr), (LeaseName, Cause)> = BTreeMap::new();
-        for (lease, cause) in &leases.held {
+        for (lease, cause) in leases.held.iter() {
             let Some(addresses) = vips.and_then(|vips| vips.get(lease)) else {
                 continue;
             };

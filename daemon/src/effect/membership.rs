@@ -105,7 +105,7 @@ impl MembershipTask {
             self.published = Some(payload);
         }
         let mut wanted = desired.cloned().unwrap_or_default();
-        let mut candidates: BTreeSet<NodeName> = leases.live.clone();
+        let mut candidates = BTreeSet::clone(&leases.live);
         candidates.insert(self.node.clone());
         wanted.insert(LeaseName::allocator(), candidates);
         leave_to_others(&mut wanted, &leases.live, |node, lease| {

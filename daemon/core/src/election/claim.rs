@@ -1,15 +1,16 @@
-//! This node's dealings with one service lease: take it, hold it, give it away.
+//! This node's dealings with one VIP: take it, hold it, record it, give it away.
 //!
-//! Giving takes two writes, so that neither a lost answer nor a restart in between can make two nodes
-//! answer: the holder first marks the lease as *leaving* while it still answers, then stops answering,
-//! and once the kernel has confirmed that, it names the successor, who starts at once. A holder that
-//! finds the mark on its lease (after a restart, or a change of mind) takes it back by
-//! compare-and-swap before it answers again; the write that names the successor, still under way, then fails.
+//! Giving takes a release and one write, of this node's own lease: the node stops answering, and once the
+//! kernel has confirmed that, the lease names the heir ([`Offer`]), who starts at once. Until the offer is
+//! on its way the node may change its mind. From then on the VIP is not this node's to answer for until it
+//! is known that the write was not done: every later write of the lease carries the offer as well, so
+//! whichever of them is done, the heir is the same.
 
+use super::bequest::Bequest;
 use super::message::RequestId;
 use super::moment::Moment;
 use super::record::{Cause, Holder, ServiceLease, Term};
-use super::table::{LeaseTable, Seen, Standing};
+use super::table::{LeaseTable, Possession, Seen};
 use crate::model::NodeName;
 
 #[derive(Clone, Debug, Default)]
@@ -20,14 +21,25 @@ pub(super) struct Claim {
     pub(super) stopping: bool,
     /// Confirmed to be out of the kernel's table.
     pub(super) stopped: bool,
-    /// The write under way.
+    /// The write to the service lease under way.
     pub(super) request: Option<RequestId>,
-    /// No write before this.
+    /// No write to the service lease before this.
     pub(super) retry_at: Moment,
-    /// Since when the lease is free (or, where nobody wants the VIP, of no use), as seen here.
+    /// Since when the VIP is free (or, where nobody wants it, its lease of no use), as seen here.
     pub(super) vacant_since: Option<Moment>,
-    /// To be given away although wanted, for an even share.
+    /// To be given away although wanted, for an even share; or on its way out.
     pub(super) giving: bool,
+    /// What the node's own lease is to tell of the VIP.
+    pub(super) offer: Option<Offer>,
+}
+
+/// A bequest that is not known to be in this node's lease yet.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) transition: u64,
+    pub(super) bequest: Bequest,
+    /// A write with it may have been done.
+    pub(super) submitted: bool,
 }
 
 impl Claim {
@@ -38,56 +50,58 @@ impl Claim {
             && self.request.is_none()
             && self.vacant_since.is_none()
             && !self.giving
+            && self.offer.is_none()
     }
 
     /// Whether the VIP is on its way out.
     pub(super) fn is_leaving(&self) -> bool {
-        self.stopping || self.giving
+        self.stopping || self.giving || self.offer.is_some()
+    }
+
+    /// Whether something is still to be done before the agent may end.
+    pub(super) fn is_busy(&self) -> bool {
+        self.held || self.stopping || self.request.is_some() || self.offer.is_some()
+    }
+
+    /// The offer, where a write with it may have been done.
+    pub(super) fn submitted(&self) -> Option<&Offer> {
+        self.offer.as_ref().filter(|offer| offer.submitted)
     }
 }
 
-/// Whether the lease, as last known, names `node` in `term`. Also true where the lease has since been
-/// deleted or torn: nobody takes it from a live holder, who writes it again.
-pub(super) fn is_held_by(seen: Option<&Seen<ServiceLease>>, node: &NodeName, term: Term) -> bool {
-    let holder = seen.and_then(|seen| seen.record.as_ref()?.holder.as_ref());
-    holder.is_some_and(|holder| holder.node == *node && holder.term == term)
-}
-
-/// From when on the lease is free; nothing where its holder's term goes on.
+/// From when on the VIP is free; nothing where its holder's term goes on.
 pub(super) fn vacant_from(
     table: &LeaseTable,
     seen: Option<&Seen<ServiceLease>>,
+    found: Option<&Possession>,
     patience: std::time::Duration,
 ) -> Option<Moment> {
     let Some(seen) = seen else {
         return Some(Moment::default());
     };
-    let holder = seen
-        .record
-        .as_ref()
-        .and_then(|record| record.holder.as_ref());
+    let holder = found.and_then(|found| found.holder.as_ref());
     match holder {
-        Some(holder) if table.standing(holder) == Standing::Holding => None,
+        Some(holder) if table.standing(holder) == super::Standing::Holding => None,
         // Whoever wrote what cannot be read is given the time to write it again.
         _ if seen.torn => Some(seen.changed_at + patience),
         _ => Some(Moment::default()),
     }
 }
 
-/// The record by which `node` takes a free lease.
+/// The record by which `node` takes a free VIP, last `found` in other hands; `first` is the transition of a
+/// lease made anew.
 pub(super) fn taking(
-    last: Option<&ServiceLease>,
+    found: Option<&Possession>,
+    first: u64,
     node: &NodeName,
     term: Term,
     unix: u64,
 ) -> ServiceLease {
-    let previous = last.and_then(|last| {
-        last.holder
-            .as_ref()
-            .map(|holder| holder.node.clone())
-            .or_else(|| last.previous.clone())
-    });
-    let cause = match (last.and_then(|last| last.holder.as_ref()), &previous) {
+    let last = found.and_then(|found| found.holder.as_ref());
+    let previous = last
+        .map(|holder| holder.node.clone())
+        .or_else(|| found.and_then(|found| found.previous.clone()));
+    let cause = match (last, &previous) {
         (Some(_), _) => Cause::Takeover,
         (None, Some(_)) => Cause::HandOver,
         (None, None) => Cause::First,
@@ -97,23 +111,20 @@ pub(super) fn taking(
             node: node.clone(),
             term,
         }),
-        leaving: false,
         previous,
         cause,
         acquired_unix: unix,
-        transitions: last.map_or(0, |last| last.transitions + 1),
+        transitions: found.map_or(first, |found| found.transition.saturating_add(1)),
     }
 }
 
-/// The record by which the holder gives its lease to `successor`, or to nobody.
-pub(super) fn giving(last: &ServiceLease, successor: Option<Holder>, unix: u64) -> ServiceLease {
-    let previous = last.holder.as_ref().map(|holder| holder.node.clone());
+/// The record of what node leases tell already.
+pub(super) fn recording(found: &Possession, unix: u64) -> ServiceLease {
     ServiceLease {
-        holder: successor,
-        leaving: false,
-        previous,
-        cause: Cause::HandOver,
+        holder: found.holder.clone(),
+        previous: found.previous.clone(),
+        cause: found.cause,
         acquired_unix: unix,
-        transitions: last.transitions + 1,
+        transitions: found.transition,
     }
 }

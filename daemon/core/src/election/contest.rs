@@ -11,15 +11,16 @@ mod shares;
 mod take;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::claim::{self, Claim};
-use super::ground::Ground;
+use super::ground::{Ground, PeerLease};
 use super::message::{Action, DesiredVips};
 use super::moment::Moment;
 use super::name::LeaseName;
-use super::record::{Holder, Record, ServiceLease, Term};
+use super::record::{Record, ServiceLease, Term};
 use super::rendezvous::Shares;
-use super::table::Standing;
+use super::table::{Possession, Seen};
 use super::{Election, Mode};
 
 /// One pass's view.
@@ -29,8 +30,18 @@ struct Pass {
     shares: Shares,
     /// The term, while the deadline has not passed.
     term: Option<Term>,
+    /// VIPs on their way out.
     giving: usize,
+    /// Writes under way that take VIPs.
     taking: usize,
+    /// Records under way of what is held already.
+    recording: usize,
+    /// Nothing is released now, as the own lease cannot be written at once.
+    closed: bool,
+    /// Releases not confirmed yet.
+    releasing: usize,
+    /// Offers that wait for the own lease to be written.
+    offers: usize,
 }
 
 impl<G: Ground> Election<G> {
@@ -40,8 +51,8 @@ impl<G: Ground> Election<G> {
             self.stirred = false;
             let outer = self.wake.take();
             self.table.expect_holders(now);
-            self.fence(now, actions);
             if let Some(desired) = self.desired.take() {
+                self.fence(&desired, now, actions);
                 self.pass(desired, now, actions);
             }
             self.contest_due = std::mem::replace(&mut self.wake, outer);
@@ -51,7 +62,7 @@ impl<G: Ground> Election<G> {
 
     fn refresh_live(&mut self, now: Moment) {
         let mut live = BTreeSet::new();
-        let mut first_lapse = None;
+        let mut look_again = None;
         for (_, seen) in self.table.nodes() {
             let Some(lease) = seen.present().filter(|lease| lease.fenced_by.is_none()) else {
                 continue;
@@ -59,20 +70,29 @@ impl<G: Ground> Election<G> {
             if lease.node == self.me.node {
                 continue;
             }
-            let lapses = self.ground.lapses_at(seen.changed_at, lease.duration);
-            if now < lapses {
+            let peer = PeerLease {
+                node: &lease.node,
+                term: lease.term,
+                changed_at: seen.changed_at,
+                duration: lease.duration,
+            };
+            if self.ground.is_live(&peer, now) {
                 live.insert(lease.node.clone());
-                first_lapse = Some(first_lapse.map_or(lapses, |first: Moment| first.min(lapses)));
             }
+            let again = self.ground.look_again_at(&peer, now);
+            look_again = match (look_again, again) {
+                (Some(one), Some(other)) => Some(Moment::min(one, other)),
+                (one, other) => one.or(other),
+            };
         }
         if self.valid_term(now).is_some() {
             live.insert(self.me.node.clone());
             let deadline = self.ground.deadline();
             self.wake_at(deadline);
         }
-        self.wake_at(first_lapse);
-        if live != self.live {
-            self.live = live;
+        self.wake_at(look_again);
+        if live != *self.live {
+            self.live = Arc::new(live);
             self.quiet_since = now;
             self.stirred = true;
         }
@@ -84,6 +104,12 @@ impl<G: Ground> Election<G> {
             .deadline()
             .is_some_and(|deadline| now < deadline);
         self.tenure.term().filter(|_| valid)
+    }
+
+    /// Whether this node, in its present term, is the holder.
+    pub(super) fn is_mine(&self, found: &Possession) -> bool {
+        let term = self.tenure.term();
+        term.is_some_and(|term| found.is_of(&self.me.node, term))
     }
 
     fn contends(&self) -> bool {
@@ -100,10 +126,18 @@ impl<G: Ground> Election<G> {
             term,
             giving: 0,
             taking: 0,
+            recording: 0,
+            closed: self.tenure.is_writing() || !self.tenure.is_writable(),
+            releasing: 0,
+            offers: 0,
         };
+        self.gated = false;
         for claim in self.claims.values() {
             pass.giving += usize::from(claim.is_leaving());
-            pass.taking += usize::from(claim.request.is_some() && !claim.is_leaving());
+            pass.closed |= claim.submitted().is_some();
+            let writing = claim.request.is_some() && !claim.is_leaving();
+            pass.recording += usize::from(writing && claim.held);
+            pass.taking += usize::from(writing && !claim.held);
         }
         let desired = pass.desired.keys();
         let there = self.table.services().map(|(name, _)| name);
@@ -123,16 +157,11 @@ impl<G: Ground> Election<G> {
                 self.claims.insert(name, claim);
             }
         }
+        self.send_offers(&pass);
         if !vacant {
             self.rebalance(&pass, now);
         }
         self.desired = Some(pass.desired);
-    }
-
-    /// The holder of a VIP whose term goes on.
-    fn holder(&self, vip: &LeaseName) -> Option<&Holder> {
-        let holder = self.table.service(vip)?.record.as_ref()?.holder.as_ref()?;
-        (self.table.standing(holder) == Standing::Holding).then_some(holder)
     }
 
     /// Does what one VIP needs. Tells whether the VIP is wanted by a live node and in nobody's hands.
@@ -144,30 +173,38 @@ impl<G: Ground> Election<G> {
         actions: &mut Vec<Action>,
     ) -> bool {
         let seen = self.table.service(vip).cloned();
-        let mine = self
-            .tenure
-            .term()
-            .is_some_and(|term| claim::is_held_by(seen.as_ref(), &self.me.node, term));
-        if let (true, Some(seen)) = (mine, &seen) {
+        let found = self.table.possession(vip).cloned();
+        if let (Some(seen), Some(found)) = (&seen, &found)
+            && self.is_mine(found)
+        {
             claim.vacant_since = None;
-            self.keep_or_give(vip, claim, seen, pass, actions);
+            self.keep_or_give(vip, claim, (seen, found), pass, actions);
             return false;
         }
         claim.giving = false;
+        claim.offer = None;
         if claim.held {
             self.stop_answering(vip, claim, actions);
         }
-        let from = claim::vacant_from(&self.table, seen.as_ref(), self.settings.lease_duration);
+        let patience = self.settings.lease_duration;
+        let from = claim::vacant_from(&self.table, seen.as_ref(), found.as_ref(), patience);
         let Some(from) = from else {
             claim.vacant_since = None;
             return false;
         };
+        let gone = |seen: &Seen<ServiceLease>| seen.revision.is_none() && !seen.torn;
+        if seen.as_ref().is_some_and(gone) && found.as_ref().is_some_and(|found| !found.recorded) {
+            // Given up, then cleared away. By the record alone, once the bequest is no longer told of, the VIP
+            // would seem to be held.
+            self.table.forget(vip);
+        }
         let since = *claim.vacant_since.get_or_insert(pass.now.max(from));
         if pass.now < from {
             self.wake_at(Some(from));
             return false;
         }
-        self.take_or_clear(vip, claim, seen.as_ref(), since, pass, actions)
+        let revision = seen.and_then(|seen| seen.revision);
+        self.take_or_clear(vip, claim, (revision, found.as_ref()), since, pass, actions)
     }
 
     /// Writes a service lease, unless a write is under way or the last one failed a moment ago.

@@ -2,31 +2,63 @@
 //! alone with its VIPs.
 //!
 //! On the ground *lease* ([`LeaseGround`]) the right is bounded by the node lease alone: the deadline
-//! follows from the node's own renewals, a peer has lapsed when its lease was not seen to change for the
-//! duration it states, and a service lease is written before its VIP is answered. The ground *quorum*
-//! implements the same four questions from heartbeat grants.
+//! follows from the node's own renewals, and a peer has lapsed when its lease was not seen to change for
+//! the duration it states. The ground *quorum* answers the same questions from heartbeat grants.
 
 use std::time::Duration;
 
 use super::moment::Moment;
+use super::record::Term;
+use crate::model::NodeName;
+
+/// A peer's node lease as the election last saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerLease<'a> {
+    /// Whose lease it is.
+    pub node: &'a NodeName,
+    /// The term it states.
+    pub term: Term,
+    /// When it was last seen to change, on this node's clock.
+    pub changed_at: Moment,
+    /// How long it is good after it was written, as it states.
+    pub duration: Duration,
+}
+
+/// Whether a peer's right to answer within a term is surely over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapse {
+    /// It is over for good: a compare-and-swap on the lease as it was seen may fence that term.
+    Over,
+    /// It will be over at this moment, unless the lease changes before.
+    At(Moment),
+    /// It goes on as far as is known. [`Event::Ground`](super::Event::Ground) tells when that changes.
+    Unknown,
+}
 
 /// The questions the election puts to its ground.
 pub trait Ground {
-    /// This node's lease was renewed by a write that began at `started`, within the current term.
-    fn renewed(&mut self, started: Moment);
+    /// This node's lease was renewed in `term` by a write that began at `started`.
+    fn renewed(&mut self, term: Term, started: Moment);
 
-    /// This node has fallen silent and gave up every right.
+    /// This node has fallen silent and gave up every right of its term.
     fn silenced(&mut self);
 
     /// Until when this node's kernel may answer; nothing where it may not at all.
     fn deadline(&self) -> Option<Moment>;
 
-    /// When the right of a peer has surely lapsed whose lease states `duration` and was last seen to
-    /// change at `changed_at`. From then on a compare-and-swap on that lease may fence it.
-    fn lapses_at(&self, changed_at: Moment, duration: Duration) -> Moment;
+    /// Whether the right of a peer has lapsed.
+    fn lapse(&self, peer: &PeerLease<'_>, now: Moment) -> Lapse;
 
-    /// Whether a service lease must be written before its VIP is answered.
-    fn record_first(&self) -> bool;
+    /// Whether a peer is there to be given VIPs.
+    fn is_live(&self, peer: &PeerLease<'_>, now: Moment) -> bool;
+
+    /// When [`Ground::is_live`] may answer otherwise about this peer although its lease has not changed and
+    /// nothing stirred the election.
+    fn look_again_at(&self, peer: &PeerLease<'_>, now: Moment) -> Option<Moment>;
+
+    /// Whether this node's present term is refused for good: it has to fall silent and begin another.
+    /// Must no longer be so once [`Ground::renewed`] has told of a later term.
+    fn is_refused(&self) -> bool;
 }
 
 /// The ground *lease*: the node lease alone.
@@ -49,7 +81,7 @@ impl LeaseGround {
 }
 
 impl Ground for LeaseGround {
-    fn renewed(&mut self, started: Moment) {
+    fn renewed(&mut self, _term: Term, started: Moment) {
         self.deadline = self.deadline.max(Some(started + self.span));
     }
 
@@ -61,11 +93,21 @@ impl Ground for LeaseGround {
         self.deadline
     }
 
-    fn lapses_at(&self, changed_at: Moment, duration: Duration) -> Moment {
-        changed_at + duration
+    fn lapse(&self, peer: &PeerLease<'_>, now: Moment) -> Lapse {
+        let at = peer.changed_at + peer.duration;
+        if now < at { Lapse::At(at) } else { Lapse::Over }
     }
 
-    fn record_first(&self) -> bool {
-        true
+    fn is_live(&self, peer: &PeerLease<'_>, now: Moment) -> bool {
+        now < peer.changed_at + peer.duration
+    }
+
+    fn look_again_at(&self, peer: &PeerLease<'_>, now: Moment) -> Option<Moment> {
+        let at = peer.changed_at + peer.duration;
+        (now < at).then_some(at)
+    }
+
+    fn is_refused(&self) -> bool {
+        false
     }
 }

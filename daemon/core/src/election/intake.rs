@@ -6,7 +6,7 @@ use super::message::{Event, Outcome, RequestId};
 use super::moment::Moment;
 use super::name::{LeaseKind, LeaseName};
 use super::record::{NodeLease, Record};
-use super::table::Content;
+use super::table::{Change, Content};
 use super::{Election, Mode, Pending};
 
 impl<G: Ground> Election<G> {
@@ -26,17 +26,11 @@ impl<G: Ground> Election<G> {
                 content,
             } => {
                 let own = self.own_write(&content);
-                let changed = self.table.observe(&name, revision, content, now);
-                self.learn(&name, own, changed, now);
+                let change = self.table.observe(&name, revision, content, now);
+                self.learn(&name, own, change, now);
                 return;
             }
-            Event::Synced => {
-                if self.synced {
-                    return;
-                }
-                self.synced = true;
-                self.quiet_since = now;
-            }
+            Event::Synced { as_of } => return self.complete(as_of, now),
             Event::Done { request, outcome } => return self.done(request, outcome, now),
             Event::Released(name) => {
                 if let Some(claim) = self.claims.get_mut(&name).filter(|claim| claim.stopping) {
@@ -48,6 +42,7 @@ impl<G: Ground> Election<G> {
                 self.silencing = false;
                 self.tenure.silent = true;
             }
+            Event::Ground => {}
             Event::Tick => return,
             Event::Fit(fit) => self.fit = fit,
             Event::Drain(drain) => match (self.mode, drain) {
@@ -76,7 +71,32 @@ impl<G: Ground> Election<G> {
         }
     }
 
-    fn learn(&mut self, name: &LeaseName, own: Option<NodeLease>, changed: bool, now: Moment) {
+    /// All that was in the store at `as_of` has been seen.
+    fn complete(&mut self, as_of: Moment, now: Moment) {
+        if !self.synced {
+            self.synced = true;
+            self.quiet_since = now;
+            self.stirred = true;
+        }
+        let last = self.view_of.unwrap_or(as_of);
+        if as_of.since(last) > self.settings.view_good_for() {
+            self.doubtful = Some(now);
+        }
+        if let Some(since) = self.doubtful
+            && as_of.since(since) > self.settings.memory
+        {
+            // So much may have been missed then that a lease already gone may have been given up before, as
+            // nobody has written it again since.
+            self.table.forget_absent(since);
+            self.doubtful = None;
+            self.stirred = true;
+        }
+        // A fence may have waited for this.
+        self.stirred |= !self.has_fresh_view(now);
+        self.view_of = Some(as_of.max(last));
+    }
+
+    fn learn(&mut self, name: &LeaseName, own: Option<NodeLease>, change: Change, now: Moment) {
         if let Some(lease) = own {
             let outside = self.tenure.term().is_none();
             // The store was out of this node's reach, so maybe out of its peers' too: none of them is
@@ -90,11 +110,14 @@ impl<G: Ground> Election<G> {
                 .written(&lease, &self.settings, &mut self.ground, now);
             self.stirred |= outside;
         }
-        if changed {
-            self.stirred = true;
-            if name.kind() == LeaseKind::Service {
-                self.quiet_since = now;
-            }
+        self.stirred |= match change {
+            Change::Nothing => false,
+            // Of a holding that was known. Matters to whoever has something to do about it.
+            Change::Recorded => self.claims.contains_key(name),
+            Change::Told | Change::Moved => true,
+        };
+        if change == Change::Moved {
+            self.quiet_since = now;
         }
     }
 
@@ -109,23 +132,23 @@ impl<G: Ground> Election<G> {
                 Some(record) => {
                     let content = Content::Record(record);
                     let lease = self.own_write(&content).filter(|_| own);
-                    let changed = self
+                    let change = self
                         .table
                         .observe(&write.name, Some(revision), content, now);
-                    self.learn(&write.name, lease, changed, now);
+                    self.learn(&write.name, lease, change, now);
                 }
                 None => self.table.forget(&write.name),
             },
             Outcome::Conflict { revision, content } => {
                 let lease = self.own_write(&content).filter(|_| own);
-                let changed =
+                let change =
                     self.table
                         .correct(&write.name, write.expected, revision, content, now);
-                self.learn(&write.name, lease, changed, now);
+                self.learn(&write.name, lease, change, now);
                 if own {
                     self.tenure.conflicted(began, &self.settings, now);
                 }
-                if !changed {
+                if change == Change::Nothing {
                     retry_at = now + self.settings.lease_retry_period;
                 }
             }

@@ -1,6 +1,6 @@
 //! Falling silent, and the way out: hand everything over, answer nothing, resign, end.
 
-use super::claim::{self, Claim};
+use super::claim::Claim;
 use super::ground::Ground;
 use super::message::Action;
 use super::moment::Moment;
@@ -18,6 +18,7 @@ impl<G: Ground> Election<G> {
             claim.held = false;
             claim.stopping = false;
             claim.stopped = true;
+            claim.offer = None;
         }
         self.stirred = true;
         actions.push(Action::Silence);
@@ -25,21 +26,18 @@ impl<G: Ground> Election<G> {
 
     /// Whether, on the way out, nothing is answered any more and nothing is left to hand over.
     pub(super) fn silent_for_good(&self) -> bool {
-        let busy = |claim: &Claim| claim.held || claim.stopping || claim.request.is_some();
-        self.tenure.silent && !self.claims.values().any(busy)
+        self.tenure.silent && !self.claims.values().any(Claim::is_busy)
     }
 
     pub(super) fn finish_stop(&mut self, now: Moment, actions: &mut Vec<Action>) {
         if self.mode != Mode::Stopping {
             return;
         }
-        let busy = |claim: &Claim| claim.held || claim.stopping || claim.request.is_some();
-        let mine = self.tenure.term().is_some_and(|term| {
-            self.table
-                .services()
-                .any(|(_, seen)| claim::is_held_by(Some(seen), &self.me.node, term))
-        });
-        if mine || self.claims.values().any(busy) {
+        let mine = self
+            .table
+            .possessions()
+            .any(|(_, found)| self.is_mine(found));
+        if mine || self.claims.values().any(Claim::is_busy) {
             return;
         }
         let resigned = self

@@ -64,8 +64,12 @@ pub enum Event {
         /// What is there.
         content: Content,
     },
-    /// Everything that was in the store has been observed.
-    Synced,
+    /// Everything that was in the store at `as_of` has been observed. Comes again and again, and tells how old
+    /// this node's view of the store is.
+    Synced {
+        /// A moment before the look at the store began.
+        as_of: Moment,
+    },
     /// A write has ended.
     Done {
         /// Which.
@@ -73,6 +77,9 @@ pub enum Event {
         /// How.
         outcome: Outcome,
     },
+    /// What the node's right to answer rests on, or a peer's, has changed; see
+    /// [`Ground`](super::ground::Ground).
+    Ground,
     /// The kernel no longer answers for this VIP, as [`Action::Release`] asked.
     Released(LeaseName),
     /// The kernel answers for nothing and its table is empty, as [`Action::Silence`] asked.

@@ -18,6 +18,7 @@ const SUFFIX_LEN: usize = 33;
 const NODE_PREFIX: &str = "landfall-node-";
 const SERVICE_PREFIX: &str = "landfall-l2-";
 const ALLOCATOR: &str = "landfall-allocator";
+const MEMBERS: &str = "landfall-members";
 
 /// What a lease is about, told by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum LeaseKind {
     Node,
     /// The lease of an announced service, or of services that share an IP.
     Service,
+    /// The record of the members.
+    Members,
 }
 
 /// The name of a lease: legal as an object name and as the stem of a file name.
@@ -52,11 +55,17 @@ impl LeaseName {
         Self(ALLOCATOR.into())
     }
 
+    /// The record of the members.
+    #[must_use]
+    pub fn members() -> Self {
+        Self(MEMBERS.into())
+    }
+
     /// The name `text` read back from a store, or nothing where it is not one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let ours =
-            text.starts_with(NODE_PREFIX) || text.starts_with(SERVICE_PREFIX) || text == ALLOCATOR;
+        let prefixed = text.starts_with(NODE_PREFIX) || text.starts_with(SERVICE_PREFIX);
+        let ours = prefixed || text == ALLOCATOR || text == MEMBERS;
         let fits = text.len() <= NAME_MAX && text.split('.').all(is_label);
         (ours && fits).then(|| Self(text.into()))
     }
@@ -72,6 +81,8 @@ impl LeaseName {
     pub fn kind(&self) -> LeaseKind {
         if self.0.starts_with(NODE_PREFIX) {
             LeaseKind::Node
+        } else if &*self.0 == MEMBERS {
+            LeaseKind::Members
         } else {
             LeaseKind::Service
         }

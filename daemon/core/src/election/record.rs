@@ -1,7 +1,8 @@
 //! The records that nodes leave in the lease store, as plain data. The store's edge gives them a form
 //! on disk or in an object.
 //!
-//! A service lease names its holder by node and *term*. A term is a node's unbroken tenure: it survives
+//! A service lease names its holder as of one transition, by node and *term*; where the VIP went from
+//! there, the holder's node lease tells ([`Bequests`]). A term is a node's unbroken tenure: it survives
 //! restarts of the agent, since the same kernel goes on answering, and ends when a peer fences the node
 //! or the node lets go of everything. Terms of one node only grow, so that a reader whose view of the
 //! node's lease is older than its view of the service's lease can tell "not known yet" from "over".
@@ -10,7 +11,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bequest::Bequests;
 use crate::model::NodeName;
+use crate::quorum::record::MemberRecord;
 
 /// One run of an agent's process: random, so that no two runs are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +66,8 @@ pub struct NodeLease {
     pub duration: Duration,
     /// Set by the peer that ended `term`, or by the node itself on leaving.
     pub fenced_by: Option<Fence>,
+    /// Where the VIPs went that this node held, in this term or before.
+    pub bequests: Arc<Bequests>,
     /// What the agent tells its peers (interfaces, MACs, version, cordon, drain); opaque here.
     pub payload: Arc<str>,
 }
@@ -90,6 +95,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::First, Self::Takeover, Self::HandOver, Self::Continued];
+
     /// The cause as one lower-case word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -108,21 +116,19 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The lease of an announced service: written only when it changes hands.
+/// The lease of an announced service: the record of its last change of hands but those that the holders'
+/// node leases tell of, which are recorded here a moment later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceLease {
-    /// Who may answer; nobody between hands.
+    /// Who may answer, as of this transition; nobody between hands.
     pub holder: Option<Holder>,
-    /// The holder has announced that it will stop answering and give the lease away. From then on it
-    /// may answer again only after it has taken this mark back.
-    pub leaving: bool,
     /// The holder before, for display.
     pub previous: Option<NodeName>,
     /// Why the lease came to its holder.
     pub cause: Cause,
     /// When the holder got it, seconds since the Unix epoch. For display only, nothing is decided by it.
     pub acquired_unix: u64,
-    /// How often it changed hands.
+    /// How often it changed hands; the number of this holding.
     pub transitions: u64,
 }
 
@@ -133,4 +139,6 @@ pub enum Record {
     Node(NodeLease),
     /// A service's lease.
     Service(ServiceLease),
+    /// Who the members are.
+    Members(MemberRecord),
 }

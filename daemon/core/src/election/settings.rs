@@ -16,6 +16,9 @@ pub struct Settings {
     pub lease_retry_period: Duration,
     /// The least time between two hand-overs that only serve an even share.
     pub rebalance_pause: Duration,
+    /// How long a node keeps telling where its VIPs went after that was recorded. Only a node whose view of
+    /// the store was complete within half of this time ends another's term.
+    pub memory: Duration,
 }
 
 impl Default for Settings {
@@ -25,6 +28,7 @@ impl Default for Settings {
             lease_renew_deadline: Duration::from_secs(1),
             lease_retry_period: Duration::from_millis(200),
             rebalance_pause: Duration::from_secs(3),
+            memory: Duration::from_secs(60),
         }
     }
 }
@@ -66,6 +70,12 @@ impl Settings {
     #[must_use]
     pub fn margin(&self) -> Duration {
         self.lease_duration / 20
+    }
+
+    /// How old a view of the store may be for a fence to be written by it; see `election::contest::fence`.
+    #[must_use]
+    pub fn view_good_for(&self) -> Duration {
+        self.memory / 2
     }
 
     /// Checks the settings against each other.

@@ -3,12 +3,17 @@
 //! Fed by the store's observations and by the outcomes of this node's own writes. A lease's revisions
 //! only go up here, except where the store itself says that it went back (deleted and made anew).
 
-use std::collections::{BTreeMap, HashMap};
+mod possession;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::moment::Moment;
 use super::name::{LeaseKind, LeaseName};
 use super::record::{Holder, NodeLease, Record, Revision, ServiceLease, Term};
 use crate::model::NodeName;
+
+pub use self::possession::Possession;
 
 /// What the store was found to hold under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +49,15 @@ impl<R> Seen<R> {
         }
     }
 
+    fn record(revision: Option<Revision>, record: R, now: Moment) -> Self {
+        Self {
+            revision,
+            record: Some(record),
+            torn: false,
+            changed_at: now,
+        }
+    }
+
     /// The content, where it is there and can be read.
     #[must_use]
     pub fn present(&self) -> Option<&R> {
@@ -53,7 +67,7 @@ impl<R> Seen<R> {
     }
 }
 
-/// What is known of a service lease's holder.
+/// What is known of a holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// The holder's term goes on, or is not known to be over.
@@ -62,13 +76,30 @@ pub enum Standing {
     Over,
 }
 
+/// What an observation changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Nothing but a count of renewals.
+    Nothing,
+    /// A service lease, but not who has the VIP: a change of hands known before was recorded.
+    Recorded,
+    /// Something else, such as the end of a term.
+    Told,
+    /// Who has a VIP.
+    Moved,
+}
+
 /// Every lease seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseTable {
     nodes: BTreeMap<LeaseName, Seen<NodeLease>>,
     services: BTreeMap<LeaseName, Seen<ServiceLease>>,
+    possessions: BTreeMap<LeaseName, Possession>,
     /// Spares making a node's lease name again and again.
     names: HashMap<NodeName, LeaseName>,
+    /// The greatest term of each node that any lease mentioned.
+    terms: HashMap<NodeName, Term>,
+    payload_changes: u64,
 }
 
 impl LeaseTable {
@@ -97,23 +128,26 @@ impl LeaseTable {
         }
     }
 
-    /// Takes note of what the store was seen to hold at `revision`; older news is ignored. Tells whether
-    /// anything but the count of renewals changed.
+    /// Grows whenever some node's payload changed.
+    #[must_use]
+    pub fn payload_changes(&self) -> u64 {
+        self.payload_changes
+    }
+
+    /// Takes note of what the store was seen to hold at `revision`; older news is ignored. Tells what
+    /// changed.
     pub fn observe(
         &mut self,
         name: &LeaseName,
         revision: Option<Revision>,
         content: Content,
         now: Moment,
-    ) -> bool {
-        let known = match name.kind() {
-            LeaseKind::Node => self.nodes.get(name).and_then(|seen| seen.revision),
-            LeaseKind::Service => self.services.get(name).and_then(|seen| seen.revision),
-        };
+    ) -> Change {
+        let known = self.revision(name);
         // Content known once can rot on the disk; its holder has to write it again.
         let rotten = content == Content::Torn && revision == known && !self.is_torn(name);
         if revision.is_some() && revision <= known && !rotten {
-            return false;
+            return Change::Nothing;
         }
         self.install(name, revision, content, now)
     }
@@ -127,15 +161,28 @@ impl LeaseTable {
         revision: Option<Revision>,
         content: Content,
         now: Moment,
-    ) -> bool {
-        let known = match name.kind() {
-            LeaseKind::Node => self.nodes.get(name).and_then(|seen| seen.revision),
-            LeaseKind::Service => self.services.get(name).and_then(|seen| seen.revision),
-        };
+    ) -> Change {
+        let known = self.revision(name);
         if known == expected && revision != known {
             return self.install(name, revision, content, now);
         }
-        revision.is_some() && self.observe(name, revision, content, now)
+        if revision.is_none() {
+            return Change::Nothing;
+        }
+        self.observe(name, revision, content, now)
+    }
+
+    fn revision(&self, name: &LeaseName) -> Option<Revision> {
+        match name.kind() {
+            LeaseKind::Node => self.nodes.get(name)?.revision,
+            LeaseKind::Service => self.services.get(name)?.revision,
+            LeaseKind::Members => None,
+        }
+    }
+
+    fn is_torn(&self, name: &LeaseName) -> bool {
+        self.nodes.get(name).is_some_and(|seen| seen.torn)
+            || self.services.get(name).is_some_and(|seen| seen.torn)
     }
 
     fn install(
@@ -144,56 +191,104 @@ impl LeaseTable {
         revision: Option<Revision>,
         content: Content,
         now: Moment,
-    ) -> bool {
+    ) -> Change {
         match (name.kind(), content) {
+            (LeaseKind::Members, _) => Change::Nothing,
             (LeaseKind::Node, Content::Record(Record::Node(lease))) => {
-                self.names
-                    .entry(lease.node.clone())
-                    .or_insert_with(|| name.clone());
-                let seen = self
-                    .nodes
-                    .entry(name.clone())
-                    .or_insert_with(|| Seen::absent(now));
-                let known = seen.present();
-                let changed = known.is_none_or(|known| {
-                    known.term != lease.term
-                        || known.fenced_by != lease.fenced_by
-                        || known.payload != lease.payload
-                        || known.incarnation != lease.incarnation
-                });
-                *seen = Seen {
-                    revision,
-                    record: Some(lease),
-                    torn: false,
-                    changed_at: now,
-                };
-                changed
+                self.install_node(name, revision, lease, now)
             }
             (LeaseKind::Service, Content::Record(Record::Service(lease))) => {
-                let seen = Seen {
-                    revision,
-                    record: Some(lease),
-                    torn: false,
-                    changed_at: now,
-                };
-                self.services.insert(name.clone(), seen);
-                true
-            }
-            (kind, content) => {
-                // A record of the wrong kind is as good as torn.
-                let torn = content != Content::Absent;
-                match kind {
-                    LeaseKind::Node => mark(&mut self.nodes, name, revision, torn, now),
-                    LeaseKind::Service => mark(&mut self.services, name, revision, torn, now),
+                if let Some(holder) = &lease.holder {
+                    self.heard_of(holder);
                 }
-                true
+                let seen = Seen::record(revision, lease, now);
+                self.services.insert(name.clone(), seen);
+                if self.resolve(name, now) {
+                    Change::Moved
+                } else {
+                    Change::Recorded
+                }
+            }
+            // A record of the wrong kind is as good as torn.
+            (LeaseKind::Node, content) => {
+                mark(
+                    &mut self.nodes,
+                    name,
+                    revision,
+                    content != Content::Absent,
+                    now,
+                );
+                Change::Told
+            }
+            (LeaseKind::Service, content) => {
+                mark(
+                    &mut self.services,
+                    name,
+                    revision,
+                    content != Content::Absent,
+                    now,
+                );
+                Change::Told
             }
         }
     }
 
-    fn is_torn(&self, name: &LeaseName) -> bool {
-        self.nodes.get(name).is_some_and(|seen| seen.torn)
-            || self.services.get(name).is_some_and(|seen| seen.torn)
+    fn install_node(
+        &mut self,
+        name: &LeaseName,
+        revision: Option<Revision>,
+        mut lease: NodeLease,
+        now: Moment,
+    ) -> Change {
+        self.names
+            .entry(lease.node.clone())
+            .or_insert_with(|| name.clone());
+        self.heard_of(&Holder {
+            node: lease.node.clone(),
+            term: lease.term,
+        });
+        let known = self.nodes.get(name).and_then(|seen| seen.record.as_ref());
+        let known_payload = known.map(|known| &known.payload);
+        self.payload_changes += u64::from(known_payload != Some(&lease.payload));
+        let before = known
+            .map(|known| Arc::clone(&known.bequests))
+            .unwrap_or_default();
+        if before == lease.bequests {
+            lease.bequests = Arc::clone(&before);
+        }
+        let present = self.nodes.get(name).and_then(Seen::present);
+        let changed = present.is_none_or(|known| {
+            known.term != lease.term
+                || known.fenced_by != lease.fenced_by
+                || known.payload != lease.payload
+                || known.incarnation != lease.incarnation
+        });
+        let after = Arc::clone(&lease.bequests);
+        self.nodes
+            .insert(name.clone(), Seen::record(revision, lease, now));
+        let mut moved = false;
+        if !Arc::ptr_eq(&before, &after) {
+            for (_, _, bequest) in after.iter() {
+                if let Some(heir) = &bequest.heir {
+                    self.heard_of(heir);
+                }
+            }
+            for vip in before.differing(&after).collect::<BTreeSet<_>>() {
+                moved |= self.resolve(vip, now);
+            }
+        }
+        match (moved, changed) {
+            (true, _) => Change::Moved,
+            (false, true) => Change::Told,
+            (false, false) => Change::Nothing,
+        }
+    }
+
+    fn heard_of(&mut self, holder: &Holder) {
+        match self.terms.get_mut(&holder.node) {
+            Some(term) => *term = holder.term.max(*term),
+            None => _ = self.terms.insert(holder.node.clone(), holder.term),
+        }
     }
 
     /// Lets no node lease pass for unchanged since before `since`.
@@ -203,18 +298,29 @@ impl LeaseTable {
         }
     }
 
-    /// Forgets a service lease that this node removed from the store.
+    /// Forgets a service lease that is no longer in the store, and who had the VIP.
     pub fn forget(&mut self, name: &LeaseName) {
         self.services.remove(name);
+        self.possessions.remove(name);
+    }
+
+    /// Forgets every service lease that was gone from the store by `since`, and still is.
+    pub fn forget_absent(&mut self, since: Moment) {
+        let gone = |seen: &Seen<ServiceLease>| seen.revision.is_none() && seen.changed_at <= since;
+        let absent = self.services.iter().filter(|(_, seen)| gone(seen));
+        let absent: Vec<_> = absent.map(|(name, _)| name.clone()).collect();
+        for name in absent {
+            self.forget(&name);
+        }
     }
 
     /// Starts the wait for the leases of holders that have none in the store: a holder without a node
     /// lease is given as long as one whose lease was just renewed.
     pub fn expect_holders(&mut self, now: Moment) {
         let holders = self
-            .services
+            .possessions
             .values()
-            .filter_map(|seen| seen.record.as_ref()?.holder.as_ref());
+            .filter_map(|found| found.holder.as_ref());
         for holder in holders {
             if !self.names.contains_key(&holder.node) {
                 let name = LeaseName::of_node(&holder.node);
@@ -239,22 +345,10 @@ impl LeaseTable {
         }
     }
 
-    /// The greatest term of `node` that any lease mentions.
+    /// The greatest term of `node` that any lease mentioned.
     #[must_use]
     pub fn greatest_term(&self, node: &NodeName) -> Option<Term> {
-        let own = self
-            .node(node)
-            .and_then(|seen| seen.record.as_ref())
-            .map(|lease| lease.term);
-        let services = self
-            .services
-            .values()
-            .filter_map(|seen| seen.record.as_ref()?.holder.as_ref());
-        let held = services
-            .filter(|holder| holder.node == *node)
-            .map(|holder| holder.term)
-            .max();
-        own.max(held)
+        self.terms.get(node).copied()
     }
 }
 

@@ -7,15 +7,15 @@
 //! before, when both ran on the same kernel ([`BootId`](super::record::BootId)). That agent may go on
 //! holding the node's service leases without a gap: it is the same kernel that answers, not two.
 //!
-//! **When a term ends.** Fenced, deleted after the deadline, unreadable to a new process, or left by a
-//! machine that has rebooted. The node then falls silent first (deadline to nothing, answer table
+//! **When a term ends.** Fenced, refused by the [ground](super::ground), deleted after the deadline,
+//! unreadable to a new process, or left by a machine that has rebooted. The node then falls silent first (deadline to nothing, answer table
 //! emptied and confirmed) and only then writes the next term; so whoever reads the next term knows that
 //! nothing is answered under the one before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ground::Ground;
+use super::ground::{Ground, Lapse, PeerLease};
 use super::moment::Moment;
 use super::record::{Incarnation, NodeLease, Revision, Term};
 use super::settings::{Identity, Settings};
@@ -41,7 +41,7 @@ pub(super) enum Step {
     Wait(Option<Moment>),
     /// Fall silent, then ask again.
     Silence,
-    /// Write this at the expected revision.
+    /// Write this at the expected revision. Its bequests are those known; the caller adds what there is to add.
     Write(Option<Revision>, NodeLease),
 }
 
@@ -113,7 +113,17 @@ impl Tenure {
         }
     }
 
-    /// Renews as soon as the pace allows, for news in the payload.
+    /// Whether a write of the own lease is waited for.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing_since.is_some()
+    }
+
+    /// Whether the last write of the own lease was done, as far as is known.
+    pub(super) fn is_writable(&self) -> bool {
+        self.failures == 0
+    }
+
+    /// Writes the lease now, or as soon as the write under way has ended: there is something new in it.
     pub(super) fn hurry(&mut self, now: Moment) {
         self.next_at = self.next_at.min(now);
         // The write under way tells the old news.
@@ -142,6 +152,7 @@ impl Tenure {
         let lost = record.is_some_and(|record| {
             record.fenced_by.is_some() || record.incarnation != me.incarnation
         });
+        let lost = lost || ground.is_refused();
         if let (Some(term), true) = (self.term(), lost) {
             let newer =
                 record.is_some_and(|r| r.boot == me.boot && r.incarnation != me.incarnation);
@@ -182,13 +193,23 @@ impl Tenure {
                 }
                 // Rebooted, or another machine of the same name: as with a peer, wait until it has lapsed.
                 let changed_at = own.map_or(now, |seen| seen.changed_at);
-                let lapses = ground.lapses_at(changed_at, record.duration);
-                if now < lapses {
+                let lease = PeerLease {
+                    node: &me.node,
+                    term: record.term,
+                    changed_at,
+                    duration: record.duration,
+                };
+                let lapses = match ground.lapse(&lease, now) {
+                    Lapse::Over => None,
+                    Lapse::At(at) => Some(Some(at)),
+                    Lapse::Unknown => Some(None),
+                };
+                if let Some(until) = lapses {
                     let stranger = (record.incarnation, record.renewals);
                     if *self.stranger.get_or_insert(stranger) != stranger {
                         self.membership = Membership::NameTaken;
                     }
-                    return Step::Wait(Some(lapses));
+                    return Step::Wait(until);
                 }
                 (next.unwrap_or(record.term.next()), true)
             }
@@ -224,6 +245,10 @@ impl Tenure {
                 renewals: self.renewals,
                 duration: settings.lease_duration,
                 fenced_by,
+                bequests: own
+                    .and_then(|seen| seen.record.as_ref())
+                    .map(|record| Arc::clone(&record.bequests))
+                    .unwrap_or_default(),
                 // An agent that has just started has nothing to tell yet: what its predecessor told stands, or peers would
                 // take the node's endpoints out for that moment.
                 payload: match record {
@@ -269,7 +294,7 @@ impl Tenure {
             self.enter(Membership::Inside(lease.term), now);
         }
         self.silent = false;
-        ground.renewed(began);
+        ground.renewed(lease.term, began);
     }
 
     /// The write that began at `began` failed or was not answered in time.

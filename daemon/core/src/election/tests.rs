@@ -1,7 +1,9 @@
 //! Tests of the election: a whole cluster on a virtual clock.
 
 mod allocator;
+mod bequests;
 mod cluster;
 mod histories;
 mod payload;
 mod scenarios;
+mod view;

@@ -70,6 +70,7 @@ fn a_service_lease_is_valid_while_its_holders_node_lease_is() {
         renewals: 1,
         duration: Duration::from_secs(3),
         fenced_by: None,
+        bequests: Arc::default(),
         payload: Arc::from(""),
     });
     let name = LeaseName::of_node(&node2);
@@ -79,7 +80,6 @@ fn a_service_lease_is_valid_while_its_holders_node_lease_is() {
             node: node2,
             term: Term(5),
         }),
-        leaving: false,
         previous: None,
         cause: Cause::First,
         acquired_unix: 1_000,

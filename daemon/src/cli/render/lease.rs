@@ -4,11 +4,11 @@ use crate::api::snapshot::{Lease, Timestamp};
 use crate::cli::format::{BAD, Cell, GOOD, Table, age, paint};
 use crate::cli::render::or_dash;
 
-/// One row a lease; addresses and transitions in the wide table.
+/// One row a lease; addresses, transitions and the cause of the last in the wide table.
 pub(in crate::cli) fn table(leases: &[Lease], now: Timestamp, wide: bool) -> String {
     let mut columns = vec!["NAME", "KIND", "HOLDER", "STATE", "AGE"];
     if wide {
-        columns.extend(["TRANSITIONS", "ADDRESSES"]);
+        columns.extend(["TRANSITIONS", "CAUSE", "ADDRESSES"]);
     }
     let mut table = Table::new(&columns);
     for lease in leases {
@@ -21,6 +21,7 @@ pub(in crate::cli) fn table(leases: &[Lease], now: Timestamp, wide: bool) -> Str
         ];
         if wide {
             row.push(lease.transitions.into());
+            row.push(or_dash(lease.cause.as_deref()).into());
             row.push(Cell::Lines(
                 lease.addresses.iter().map(ToString::to_string).collect(),
             ));
@@ -32,8 +33,16 @@ pub(in crate::cli) fn table(leases: &[Lease], now: Timestamp, wide: bool) -> Str
 
 fn state(lease: &Lease) -> String {
     match (&lease.holder, lease.valid, lease.ours) {
-        (Some(_), true, true) => paint(GOOD, "held here"),
-        (Some(_), true, false) => "held".to_owned(),
+        (Some(_), true, true) => paint(
+            GOOD,
+            if lease.recorded {
+                "held here"
+            } else {
+                "held here, record pending"
+            },
+        ),
+        (Some(_), true, false) if lease.recorded => "held".to_owned(),
+        (Some(_), true, false) => "held, record pending".to_owned(),
         (Some(_), false, _) => paint(BAD, "lapsed"),
         (None, ..) => "free".to_owned(),
     }

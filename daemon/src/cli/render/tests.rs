@@ -144,7 +144,16 @@ fn leases_are_listed_with_their_holders() {
         valid: true,
         since: Some(at(1_000)),
         transitions: 2,
+        cause: Some("takeover".into()),
+        recorded: true,
         addresses: vec!["10.10.200.1".parse().expect("an address")],
+    };
+    let pending = Lease {
+        name: "landfall-l2-default.svc2".into(),
+        since: None,
+        recorded: false,
+        addresses: vec!["10.10.200.2".parse().expect("an address")],
+        ..ours.clone()
     };
     let lapsed = Lease {
         name: "landfall-node-node2".into(),
@@ -152,12 +161,13 @@ fn leases_are_listed_with_their_holders() {
         holder: Some("node2".into()),
         ours: false,
         valid: false,
+        cause: None,
         addresses: Vec::new(),
         ..ours.clone()
     };
     golden(
         "lease-list-wide",
-        &lease::table(&[ours, lapsed], at(1_005), true),
+        &lease::table(&[ours, pending, lapsed], at(1_005), true),
     );
 }
 

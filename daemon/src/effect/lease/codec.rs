@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_core::election::{
-    BootId, Cause, Content, Fence, Holder, Incarnation, NodeLease, Record, ServiceLease, Term,
+    Bequest, Bequests, BootId, Cause, Content, Fence, Holder, Incarnation, LeaseName, NodeLease,
+    Record, ServiceLease, Term,
 };
 use landfall_core::model::NodeName;
+use landfall_core::quorum::record::{Epoch, GroundKind, MemberRecord, Members, ground_of};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &str = "landfall-lease 1 ";
@@ -26,15 +28,25 @@ enum Stored {
         duration_ms: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fenced_by: Option<StoredFence>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bequests: Vec<StoredBequests>,
         payload: String,
     },
+    // What files of earlier versions have besides is ignored.
     Service {
         holder: Option<StoredHolder>,
-        leaving: bool,
         previous: Option<String>,
         cause: String,
         acquired_unix: u64,
         transitions: u64,
+    },
+    Members {
+        epoch: u64,
+        members: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Vec<String>>,
+        /// What the members stand on; for readers, it follows from their number.
+        ground: String,
     },
     /// Removed: the number stays taken, so that a writer from before cannot bring the lease back.
     Removed,
@@ -46,7 +58,16 @@ struct StoredFence {
     incarnation: String,
 }
 
+/// All that went to one heir for one cause: hundreds of VIPs of one node at a time.
 #[derive(Serialize, Deserialize)]
+struct StoredBequests {
+    heir: Option<StoredHolder>,
+    cause: String,
+    /// Lease names and transitions.
+    vips: Vec<(String, u64)>,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct StoredHolder {
     node: String,
     term: u64,
@@ -67,18 +88,25 @@ pub(super) fn encode(record: Option<&Record>) -> Vec<u8> {
                 node: fence.node.to_string(),
                 incarnation: format!("{:032x}", fence.incarnation.0),
             }),
+            bequests: store_bequests(&lease.bequests),
             payload: lease.payload.to_string(),
         },
         Some(Record::Service(lease)) => Stored::Service {
-            holder: lease.holder.as_ref().map(|holder| StoredHolder {
-                node: holder.node.to_string(),
-                term: holder.term.0,
-            }),
-            leaving: lease.leaving,
+            holder: lease.holder.as_ref().map(StoredHolder::from),
             previous: lease.previous.as_ref().map(ToString::to_string),
             cause: lease.cause.as_str().to_owned(),
             acquired_unix: lease.acquired_unix,
             transitions: lease.transitions,
+        },
+        Some(Record::Members(record)) => Stored::Members {
+            epoch: record.epoch.0,
+            members: names(&record.members),
+            previous: record.previous.as_ref().map(names),
+            ground: match ground_of(&record.members) {
+                GroundKind::Lease => "lease",
+                GroundKind::Quorum => "quorum",
+            }
+            .to_owned(),
         },
     };
     let json = serde_json::to_string(&stored).expect("strings and numbers always have a JSON form");
@@ -97,7 +125,6 @@ fn decode_whole(bytes: &[u8]) -> Option<Content> {
     if u64::from_str_radix(sum, 16).ok()? != fnv64(json.as_bytes()) {
         return None;
     }
-    let node = |name: String| NodeName::new(Arc::<str>::from(name));
     let hex = |text: &str| u128::from_str_radix(text, 16).ok();
     Some(match serde_json::from_str(json).ok()? {
         Stored::Removed => Content::Absent,
@@ -109,6 +136,7 @@ fn decode_whole(bytes: &[u8]) -> Option<Content> {
             renewals,
             duration_ms,
             fenced_by,
+            bequests,
             payload,
         } => {
             let fenced_by = match fenced_by {
@@ -126,36 +154,102 @@ fn decode_whole(bytes: &[u8]) -> Option<Content> {
                 renewals,
                 duration: Duration::from_millis(duration_ms),
                 fenced_by,
+                bequests: Arc::new(read_bequests(bequests)?),
                 payload: payload.into(),
             }))
         }
         Stored::Service {
             holder,
-            leaving,
             previous,
             cause,
             acquired_unix,
             transitions,
+        } => Content::Record(Record::Service(ServiceLease {
+            holder: holder.map(Holder::from),
+            previous: previous.map(node),
+            cause: read_cause(&cause)?,
+            acquired_unix,
+            transitions,
+        })),
+        Stored::Members {
+            epoch,
+            members,
+            previous,
+            ground: _,
         } => {
-            let causes = [
-                Cause::First,
-                Cause::Takeover,
-                Cause::HandOver,
-                Cause::Continued,
-            ];
-            Content::Record(Record::Service(ServiceLease {
-                holder: holder.map(|holder| Holder {
-                    node: node(holder.node),
-                    term: Term(holder.term),
-                }),
-                leaving,
-                previous: previous.map(node),
-                cause: causes.into_iter().find(|known| known.as_str() == cause)?,
-                acquired_unix,
-                transitions,
+            let read = |names: Vec<String>| names.into_iter().map(node).collect();
+            Content::Record(Record::Members(MemberRecord {
+                epoch: Epoch(epoch),
+                members: read(members),
+                previous: previous.map(read),
             }))
         }
     })
+}
+
+fn node(name: String) -> NodeName {
+    NodeName::new(Arc::<str>::from(name))
+}
+
+fn names(members: &Members) -> Vec<String> {
+    members.iter().map(ToString::to_string).collect()
+}
+
+fn read_cause(text: &str) -> Option<Cause> {
+    Cause::ALL.into_iter().find(|known| known.as_str() == text)
+}
+
+impl From<&Holder> for StoredHolder {
+    fn from(holder: &Holder) -> Self {
+        Self {
+            node: holder.node.to_string(),
+            term: holder.term.0,
+        }
+    }
+}
+
+impl From<StoredHolder> for Holder {
+    fn from(holder: StoredHolder) -> Self {
+        Self {
+            node: node(holder.node),
+            term: Term(holder.term),
+        }
+    }
+}
+
+fn store_bequests(bequests: &Bequests) -> Vec<StoredBequests> {
+    let mut stored: Vec<StoredBequests> = Vec::new();
+    for (vip, transition, bequest) in bequests.iter() {
+        let heir = bequest.heir.as_ref().map(StoredHolder::from);
+        let cause = bequest.cause.as_str();
+        let alike = stored
+            .iter_mut()
+            .find(|group| group.heir == heir && group.cause == cause);
+        let entry = (vip.as_str().to_owned(), transition);
+        match alike {
+            Some(group) => group.vips.push(entry),
+            None => stored.push(StoredBequests {
+                heir,
+                cause: cause.to_owned(),
+                vips: vec![entry],
+            }),
+        }
+    }
+    stored
+}
+
+fn read_bequests(stored: Vec<StoredBequests>) -> Option<Bequests> {
+    let mut entries = Vec::new();
+    for group in stored {
+        let bequest = Bequest {
+            heir: group.heir.map(Holder::from),
+            cause: read_cause(&group.cause)?,
+        };
+        for (vip, transition) in group.vips {
+            entries.push((LeaseName::parse(&vip)?, transition, bequest.clone()));
+        }
+    }
+    Some(entries.into_iter().collect())
 }
 
 /// FNV-1a, 64 bits: finds torn files; it is no defence against forgery.
@@ -175,7 +269,6 @@ mod tests {
                 node: NodeName::new("n1"),
                 term: Term(7),
             }),
-            leaving: true,
             previous: Some(NodeName::new("n2")),
             cause: Cause::HandOver,
             acquired_unix: 1_700_000_000,
@@ -195,16 +288,90 @@ mod tests {
                 node: NodeName::new("n2"),
                 incarnation: Incarnation(5),
             }),
+            bequests: Arc::new(bequests()),
             payload: "{\"drain\":true}".into(),
         })
     }
 
+    fn bequests() -> Bequests {
+        let to = |heir: Option<&'static str>, cause| Bequest {
+            heir: heir.map(|heir| Holder {
+                node: NodeName::new(heir),
+                term: Term(4),
+            }),
+            cause,
+        };
+        let entries = [
+            ("one", 3, to(Some("n2"), Cause::Takeover)),
+            ("two", 0, to(Some("n3"), Cause::Takeover)),
+            ("three", 1, to(Some("n2"), Cause::Takeover)),
+            ("three", 7, to(Some("n2"), Cause::HandOver)),
+            ("four", 2, to(None, Cause::HandOver)),
+        ];
+        let named = entries.map(|(vip, transition, bequest)| {
+            (LeaseName::of_service("default", vip), transition, bequest)
+        });
+        named.into_iter().collect()
+    }
+
+    fn members() -> [Record; 2] {
+        let named = |names: &[&'static str]| -> Members {
+            names.iter().copied().map(NodeName::new).collect()
+        };
+        let settled = MemberRecord {
+            epoch: Epoch(4),
+            members: named(&["n1", "n2", "n3"]),
+            previous: None,
+        };
+        let joint = MemberRecord {
+            previous: Some(named(&["n1", "n2"])),
+            ..settled.clone()
+        };
+        [settled, joint].map(Record::Members)
+    }
+
     #[test]
     fn records_are_read_as_they_were_written() {
-        for record in [service(), node()] {
+        let [settled, joint] = members();
+        for record in [service(), node(), settled, joint] {
             assert_eq!(decode(&encode(Some(&record))), Content::Record(record));
         }
         assert_eq!(decode(&encode(None)), Content::Absent);
+    }
+
+    #[test]
+    fn the_record_of_members_tells_readers_the_ground() {
+        let [settled, _] = members();
+        let text = String::from_utf8(encode(Some(&settled))).expect("it is text");
+        assert!(text.contains(r#""ground":"quorum""#), "{text}");
+    }
+
+    #[test]
+    fn what_went_to_one_heir_is_told_together() {
+        let one = Bequest {
+            heir: Some(Holder {
+                node: NodeName::new("n2"),
+                term: Term(1_700_000_000),
+            }),
+            cause: Cause::Takeover,
+        };
+        let vips = (0..10_000).map(|index| {
+            let vip = LeaseName::of_service("default", &format!("web-{index}"));
+            (vip, 3, one.clone())
+        });
+        let Record::Node(mut lease) = node() else {
+            panic!("a node's lease")
+        };
+        lease.bequests = Arc::new(vips.collect());
+        let bytes = encode(Some(&Record::Node(lease)));
+        assert!(bytes.len() < 512 * 1024, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn a_service_lease_of_an_earlier_version_is_read_without_its_mark() {
+        let json = r#"{"kind":"service","holder":{"node":"n1","term":7},"leaving":true,"previous":"n2","cause":"handover","acquired_unix":1700000000,"transitions":3}"#;
+        let text = format!("{MAGIC}{:016x}\n{json}\n", fnv64(json.as_bytes()));
+        assert_eq!(decode(text.as_bytes()), Content::Record(service()));
     }
 
     #[test]

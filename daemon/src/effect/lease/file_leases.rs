@@ -76,7 +76,7 @@ impl LeaseStore for FileLeases {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % SERVICE_WRITERS;
         let writer = match write.name.kind() {
             LeaseKind::Node => self.node_writer.as_ref(),
-            LeaseKind::Service => self.service_writers.get(turn),
+            LeaseKind::Service | LeaseKind::Members => self.service_writers.get(turn),
         };
         let request = write.request;
         if writer.is_none_or(|writer| writer.try_send(write).is_err()) {

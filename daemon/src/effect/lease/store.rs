@@ -9,7 +9,8 @@
 //!   deleted and made anew) is preceded by [`Content::Absent`];
 //! - a conflict reports what a read after the attempt found;
 //! - a write that may or may not have been done, or may be done later, ends as [`Outcome::Failed`];
-//! - [`Event::Synced`] comes once, after everything that was there at the start.
+//! - [`Event::Synced`] comes after everything that was there at the start, and again after every later look at all
+//!   there is, with a moment before that look began.
 
 use std::sync::mpsc::SyncSender;
 

@@ -44,7 +44,8 @@ pub trait DeadlineSink: Send {
     fn silence(&mut self);
 }
 
-/// What the announce effect and `landfall status` need to know.
+/// What the announce effect and `landfall status` need to know. Its large parts are shared, so that it is cheap
+/// to clone and to publish, however many VIPs there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseState {
     /// The store's content has arrived.
@@ -52,17 +53,17 @@ pub struct LeaseState {
     /// The planner's word and the store's content have arrived: `held` is the whole truth.
     pub ready: bool,
     /// The VIPs to answer for, and why they came here.
-    pub held: BTreeMap<LeaseName, Cause>,
+    pub held: Arc<BTreeMap<LeaseName, Cause>>,
     /// VIPs whose removal from the answer table has yet to be confirmed.
-    pub releasing: BTreeSet<LeaseName>,
+    pub releasing: Arc<BTreeSet<LeaseName>>,
     /// The answer table is to be emptied, and that confirmed.
     pub silencing: bool,
     /// Where the node stands with its own lease.
     pub membership: Membership,
     /// Nodes whose leases are good.
-    pub live: BTreeSet<NodeName>,
+    pub live: Arc<BTreeSet<NodeName>>,
     /// What each node tells of itself in its lease, the last known where that lease is not there at present.
-    pub payloads: BTreeMap<NodeName, Arc<str>>,
+    pub payloads: Arc<BTreeMap<NodeName, Arc<str>>>,
     /// Why the store is of no use at present, if it is not.
     pub trouble: Option<String>,
     /// The thread has ended in order.
@@ -181,12 +182,12 @@ impl LeaseTask {
         let (publish, state) = watch::channel(LeaseState {
             synced: false,
             ready: false,
-            held: BTreeMap::new(),
-            releasing: BTreeSet::new(),
+            held: Arc::default(),
+            releasing: Arc::default(),
             silencing: false,
             membership: Membership::Outside,
-            live: BTreeSet::new(),
-            payloads: BTreeMap::new(),
+            live: Arc::default(),
+            payloads: Arc::default(),
             trouble: None,
             stopped: false,
         });
@@ -196,6 +197,8 @@ impl LeaseTask {
                 store,
                 synced: false,
                 planned: false,
+                changed: false,
+                payload_changes: 0,
             }
             .run(&inputs, &mut sink, &publish)
         };
@@ -217,6 +220,10 @@ struct Work<S> {
     store: S,
     synced: bool,
     planned: bool,
+    /// The state is not as it was published.
+    changed: bool,
+    /// The payloads published are those of this count.
+    payload_changes: u64,
 }
 
 impl<S: LeaseStore> Work<S> {
@@ -253,32 +260,39 @@ impl<S: LeaseStore> Work<S> {
             for action in self.election.handle_all(events, now) {
                 self.act(action, sink, &mut state);
             }
-            state.synced = self.synced;
-            state.ready = self.synced && self.planned;
-            state.membership = self.election.membership();
-            state.live.clone_from(self.election.live());
-            let nodes = self
-                .election
-                .table()
-                .nodes()
-                .filter_map(|(_, seen)| seen.record.as_ref());
-            state.payloads = nodes
-                .map(|lease| (lease.node.clone(), Arc::clone(&lease.payload)))
-                .collect();
-            publish.send_if_modified(|published| {
-                let changed = *published != state;
-                if changed {
-                    published.clone_from(&state);
-                }
-                changed
-            });
+            self.read_election(&mut state);
+            if std::mem::take(&mut self.changed) {
+                publish.send_replace(state.clone());
+            }
+        }
+    }
+
+    /// Takes over what the election tells without an action.
+    fn read_election(&mut self, state: &mut LeaseState) {
+        let ready = self.synced && self.planned;
+        let membership = self.election.membership();
+        if (state.synced, state.ready, state.membership) != (self.synced, ready, membership) {
+            (state.synced, state.ready, state.membership) = (self.synced, ready, membership);
+            self.changed = true;
+        }
+        if !Arc::ptr_eq(&state.live, self.election.live()) {
+            state.live = Arc::clone(self.election.live());
+            self.changed = true;
+        }
+        let table = self.election.table();
+        if self.payload_changes != table.payload_changes() {
+            self.payload_changes = table.payload_changes();
+            let leases = table.nodes().filter_map(|(_, seen)| seen.record.as_ref());
+            let payloads = leases.map(|lease| (lease.node.clone(), Arc::clone(&lease.payload)));
+            state.payloads = Arc::new(payloads.collect());
+            self.changed = true;
         }
     }
 
     fn take_in(&mut self, input: Input, events: &mut Vec<Event>, state: &mut LeaseState) {
         match input {
             Input::Store(StoreEvent::Election(event)) => {
-                self.synced |= event == Event::Synced;
+                self.synced |= matches!(event, Event::Synced { .. });
                 events.push(event);
             }
             Input::Store(StoreEvent::Trouble(error)) => {
@@ -287,16 +301,24 @@ impl<S: LeaseStore> Work<S> {
                     tracing::warn!(error = %text, "lease store in trouble");
                 }
                 state.trouble = Some(text);
+                self.changed = true;
             }
             Input::Store(StoreEvent::Recovered) => {
                 tracing::info!("lease store works again");
                 state.trouble = None;
+                self.changed = true;
             }
             Input::Election(event) => {
                 self.planned |= matches!(event, Event::Desired(_));
                 match &event {
-                    Event::Released(vip) => _ = state.releasing.remove(vip),
-                    Event::Silenced => state.silencing = false,
+                    Event::Released(vip) if state.releasing.contains(vip) => {
+                        Arc::make_mut(&mut state.releasing).remove(vip);
+                        self.changed = true;
+                    }
+                    Event::Silenced if state.silencing => {
+                        state.silencing = false;
+                        self.changed = true;
+                    }
                     _ => {}
                 }
                 events.push(event);
@@ -306,31 +328,33 @@ impl<S: LeaseStore> Work<S> {
         }
     }
 
-    fn act(&self, action: Action, sink: &mut impl DeadlineSink, state: &mut LeaseState) {
+    fn act(&mut self, action: Action, sink: &mut impl DeadlineSink, state: &mut LeaseState) {
+        self.changed |= !matches!(action, Action::Cas(_) | Action::SetDeadline(_));
         match action {
             Action::Cas(write) => {
                 if let Some(Record::Node(lease)) = &write.record
                     && let Some(fence) = &lease.fenced_by
                     && fence.node != lease.node
                 {
-                    tracing::warn!(node = %lease.node, "fencing a node that stopped renewing its lease");
+                    let bequests = lease.bequests.len();
+                    tracing::warn!(node = %lease.node, bequests, "fencing a node whose right to answer has lapsed");
                 }
                 self.store.submit(write);
             }
             Action::SetDeadline(until) => sink.push(until),
             Action::Hold { vip, cause } => {
                 tracing::info!(%vip, %cause, "announcing");
-                state.held.insert(vip, cause);
+                Arc::make_mut(&mut state.held).insert(vip, cause);
             }
             Action::Release { vip } => {
                 tracing::info!(%vip, "no longer announcing");
-                state.held.remove(&vip);
-                state.releasing.insert(vip);
+                Arc::make_mut(&mut state.held).remove(&vip);
+                Arc::make_mut(&mut state.releasing).insert(vip);
             }
             Action::Silence => {
                 sink.silence();
-                state.held.clear();
-                state.releasing.clear();
+                state.held = Arc::default();
+                state.releasing = Arc::default();
                 state.silencing = true;
             }
             Action::Superseded => {

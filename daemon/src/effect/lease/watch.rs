@@ -42,6 +42,8 @@ pub(super) struct Watch {
     inotify: Option<Watching>,
     scan_at: Moment,
     synced: bool,
+    /// Everything that the present scan found has been told.
+    complete: bool,
     troubled: bool,
 }
 
@@ -71,6 +73,7 @@ impl Watch {
             inotify: None,
             scan_at: Moment::default(),
             synced: false,
+            complete: false,
             troubled: false,
         }
     }
@@ -181,6 +184,7 @@ impl Watch {
             self.told.remove(&name);
             self.observed(name, None, Content::Absent)?;
         }
+        self.complete = true;
         for (name, numbers) in &found {
             let Some(&highest) = numbers.last() else {
                 continue;
@@ -190,9 +194,15 @@ impl Watch {
             }
             self.clear_away(name, numbers, now);
         }
-        if !self.synced {
+        // What cannot be read at the start holds nobody up, but a view without it is as good as an ancient one.
+        let as_of = if self.complete {
+            now
+        } else {
+            Moment::default()
+        };
+        if self.complete || !self.synced {
             self.synced = true;
-            self.send(StoreEvent::Election(Event::Synced))?;
+            self.send(StoreEvent::Election(Event::Synced { as_of }))?;
         }
         if std::mem::take(&mut self.troubled) {
             self.send(StoreEvent::Recovered)?;
@@ -204,8 +214,14 @@ impl Watch {
         let content = match self.directory.read(name, number) {
             Ok(Some(content)) => content,
             // Superseded and cleared away in the meantime; the scan finds what there is.
-            Ok(None) => return Ok(()),
-            Err(error) => return self.trouble(error),
+            Ok(None) => {
+                self.complete = false;
+                return Ok(());
+            }
+            Err(error) => {
+                self.complete = false;
+                return self.trouble(error);
+            }
         };
         let removed = content == Content::Absent;
         self.told.insert(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Pass;
 use crate::election::Election;
-use crate::election::claim::{self, Claim};
+use crate::election::claim::Claim;
 use crate::election::ground::Ground;
 use crate::election::message::DesiredVips;
 use crate::election::moment::Moment;
@@ -31,19 +31,23 @@ impl<G: Ground> Election<G> {
         }
         let mut shares = Shares::new(vips, &sharing);
         for name in desired.keys().filter(|name| name.carries_addresses()) {
-            if let Some(holder) = self.promised(name).or_else(|| self.holder(name)) {
+            if let Some(holder) = self.promised(name).or_else(|| self.table.holder(name)) {
                 shares.add(&holder.node);
             }
         }
         shares
     }
 
-    /// Whom this node's write under way names as the holder.
+    /// Whom this node's writes under way name as the holder.
     fn promised(&self, vip: &LeaseName) -> Option<&Holder> {
-        let write = &self.pending.get(&self.claims.get(vip)?.request?)?.write;
+        let claim = self.claims.get(vip)?;
+        if let Some(offer) = claim.submitted() {
+            return offer.bequest.heir.as_ref();
+        }
+        let write = &self.pending.get(&claim.request?)?.write;
         match write.record.as_ref()? {
             Record::Service(lease) => lease.holder.as_ref(),
-            Record::Node(_) => None,
+            Record::Node(_) | Record::Members(_) => None,
         }
     }
 
@@ -61,10 +65,12 @@ impl<G: Ground> Election<G> {
             self.wake_at(Some(at));
             return;
         }
-        let term = self.tenure.term();
         let held = self.claims.iter().filter(|(name, claim)| {
             claim.held
-                && term.is_some_and(|term| claim::is_held_by(self.table.service(name), me, term))
+                && self
+                    .table
+                    .possession(name)
+                    .is_some_and(|found| self.is_mine(found))
         });
         let offers = held
             .filter(|(name, _)| name.carries_addresses())

@@ -9,13 +9,15 @@ use crate::election::ground::Ground;
 use crate::election::message::Action;
 use crate::election::moment::Moment;
 use crate::election::name::LeaseName;
-use crate::election::record::ServiceLease;
+use crate::election::record::Revision;
 use crate::election::rendezvous::ranked;
-use crate::election::table::Seen;
+use crate::election::table::Possession;
 use crate::model::NodeName;
 
 /// Writes that take leases, under way at once.
 const TAKING_AT_ONCE: usize = 64;
+/// How soon nodes that are joining are looked at again.
+const JOINING: Duration = Duration::from_millis(100);
 /// A lease that nobody wants is removed after this.
 const CLEAR_AWAY_AFTER: Duration = Duration::from_secs(10);
 
@@ -24,13 +26,12 @@ impl<G: Ground> Election<G> {
         &mut self,
         vip: &LeaseName,
         claim: &mut Claim,
-        seen: Option<&Seen<ServiceLease>>,
+        (revision, found): (Option<Revision>, Option<&Possession>),
         since: Moment,
         pass: &mut Pass,
         actions: &mut Vec<Action>,
     ) -> bool {
         let Some(term) = pass.term else { return false };
-        let revision = seen.and_then(|seen| seen.revision);
         let Some(candidates) = pass.desired.get(vip) else {
             self.clear_away(vip, claim, revision.is_some(), since, pass.now, actions);
             return false;
@@ -62,16 +63,36 @@ impl<G: Ground> Election<G> {
             .position(|node| **node == self.me.node)
             .map_or(0, |place| place + 1);
         let turn = self.settings.lease_retry_period * 2 * u32::try_from(place).unwrap_or(u32::MAX);
-        let at = (since.max(self.settled_at) + turn).max(claim.retry_at);
+        let at = (since.max(self.settled(pass.now)) + turn).max(claim.retry_at);
         if pass.now < at {
             self.wake_at(Some(at));
         } else if pass.taking < TAKING_AT_ONCE {
             pass.taking += 1;
-            let last = seen.and_then(|seen| seen.record.as_ref());
-            let record = claim::taking(last, &self.me.node, term, self.unix);
+            let first = match found {
+                Some(_) => 0,
+                None => self.table.first_transition(vip),
+            };
+            let record = claim::taking(found, first, &self.me.node, term, self.unix);
             self.claim_write(vip, claim, revision, Some(record), pass.now, actions);
         }
         true
+    }
+
+    /// From when on free VIPs are taken. Nodes that start together have leases before they have rights: for a while they
+    /// are waited for, so that all share from the start.
+    fn settled(&self, now: Moment) -> Moment {
+        let longest = self.settled_at + self.settings.lease_duration;
+        let mut peers = self.table.nodes().filter_map(|(_, seen)| {
+            let lease = seen.present().filter(|lease| lease.fenced_by.is_none())?;
+            Some((&lease.node, seen.changed_at + lease.duration))
+        });
+        let joins = |(node, until): (&NodeName, Moment)| {
+            *node != self.me.node && now < until && !self.live.contains(node)
+        };
+        if now < longest && peers.any(joins) {
+            return (now + JOINING).min(longest);
+        }
+        self.settled_at
     }
 
     fn clear_away(
@@ -87,7 +108,7 @@ impl<G: Ground> Election<G> {
             claim.vacant_since = None;
             return;
         }
-        let place = ranked(vip.as_str(), &self.live)
+        let place = ranked(vip.as_str(), &*self.live)
             .iter()
             .position(|node| **node == self.me.node);
         let turns = u32::try_from(place.unwrap_or(0))

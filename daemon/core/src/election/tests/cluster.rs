@@ -63,17 +63,24 @@ pub(super) struct Cluster {
     pub(super) rng: Rng,
     pub(super) nodes: Vec<SimNode>,
     pub(super) store: BTreeMap<LeaseName, (Revision, Content)>,
+    /// The store as somebody sees it who has seen every write and forgets nothing.
+    witness: LeaseTable,
     revision: u64,
     queue: BinaryHeap<Reverse<Queued>>,
     seq: u64,
     pub(super) weather: Weather,
     pub(super) store_down_until: Duration,
     pub(super) settings: Settings,
+    /// Every write of a service lease fails.
+    pub(super) no_records: bool,
     pub(super) writes: u64,
     pub(super) service_writes: u64,
     pub(super) steps: u64,
     /// Leases that somebody meddled with.
     pub(super) harms: u64,
+    /// Bequests written, and those taken out again.
+    pub(super) bequests: u64,
+    pub(super) pruned: u64,
 }
 
 impl Cluster {
@@ -87,16 +94,20 @@ impl Cluster {
             rng,
             nodes,
             store: BTreeMap::new(),
+            witness: LeaseTable::default(),
             revision: 0,
             queue: BinaryHeap::new(),
             seq: 0,
             weather: FAIR,
             store_down_until: Duration::ZERO,
             settings: Settings::default(),
+            no_records: false,
             writes: 0,
             service_writes: 0,
             steps: 0,
             harms: 0,
+            bequests: 0,
+            pruned: 0,
         }
     }
 

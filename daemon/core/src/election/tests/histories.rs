@@ -11,7 +11,7 @@ use super::cluster::*;
 use crate::election::*;
 
 /// Seeds that once found a fault.
-const REGRESSIONS: &[u64] = &[14713, 16543];
+const REGRESSIONS: &[u64] = &[61, 1871, 14713, 16543];
 
 /// How many histories run unless `LANDFALL_HISTORIES` says otherwise.
 const COUNT: u64 = 2000;
@@ -24,10 +24,14 @@ struct Course {
     steps: u64,
     harms: u64,
     moves: u64,
+    bequests: u64,
+    pruned: u64,
 }
 
 fn history(seed: u64) -> Course {
     let mut cluster = Cluster::new(NODES, seed);
+    // A history is short: with the usual memory no entry would be pruned in most of them.
+    cluster.settings.memory = SECOND * [60, 12, 6][usize::try_from(seed % 3).unwrap_or(0)];
     let mut all = vips(7);
     all.push(LeaseName::allocator());
     for node in 0..NODES {
@@ -43,13 +47,15 @@ fn history(seed: u64) -> Course {
     }
     heal(&mut cluster, &all);
     cluster.run(SECOND * 12);
-    for vip in &all {
-        assert_eq!(
-            cluster.answering(vip).len(),
-            1,
-            "{vip} once things are well"
-        );
-    }
+    let unanswered = |cluster: &Cluster, vips: &[LeaseName]| -> Vec<_> {
+        let silent = vips.iter().filter(|vip| cluster.answering(vip).len() != 1);
+        silent.cloned().collect()
+    };
+    // One may be on its way to another node, for an even share; which takes a moment.
+    let moving = unanswered(&cluster, &all);
+    assert!(moving.len() <= 1, "{moving:?} once things are well");
+    cluster.run(Duration::from_millis(100));
+    assert_eq!(unanswered(&cluster, &moving), [], "once things are well");
     // At most seven VIPs may have to move for an even share, one in three seconds.
     cluster.run(SECOND * 30);
     let before: Vec<_> = all
@@ -66,6 +72,7 @@ fn history(seed: u64) -> Course {
         counts.values().all(|count| *count <= 2),
         "uneven: {counts:?}"
     );
+    assert_eq!(unanswered(&cluster, &all), [], "once shares are even");
     let writes = cluster.service_writes;
     cluster.run(SECOND * 10);
     assert_eq!(cluster.service_writes, writes, "no lease moves any more");
@@ -73,6 +80,8 @@ fn history(seed: u64) -> Course {
         steps: cluster.steps,
         harms: cluster.harms,
         moves: cluster.service_writes,
+        bequests: cluster.bequests,
+        pruned: cluster.pruned,
     }
 }
 
@@ -188,6 +197,8 @@ fn never_two_answers_in_random_histories_and_one_once_things_are_well() {
             sum.steps += course.steps;
             sum.harms += course.harms;
             sum.moves += course.moves;
+            sum.bequests += course.bequests;
+            sum.pruned += course.pruned;
         }
     };
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -205,9 +216,14 @@ fn never_two_answers_in_random_histories_and_one_once_things_are_well() {
         sum(|course| course.harms),
         sum(|course| course.moves),
     );
-    println!("{histories} histories, {steps} steps, {harms} leases harmed, {moves} moved");
+    let (bequests, pruned) = (sum(|course| course.bequests), sum(|course| course.pruned));
+    println!(
+        "{histories} histories, {steps} steps, {harms} leases harmed, {moves} service leases written, \
+         {bequests} bequests, {pruned} of them pruned"
+    );
     // Histories in which nothing happens would show nothing.
     assert!(only.is_some() || (steps > histories * 1000 && harms >= histories / 2));
+    assert!(only.is_some() || (bequests > histories * 10 && pruned > histories * 5));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How soon a node's word on itself is in the store: one election by hand, as the store's answers decide.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::election::*;
@@ -30,7 +31,7 @@ fn joining() -> (Election, RequestId) {
         first_term: Term(1),
     };
     let mut election = Election::new(me, Settings::default(), at(0));
-    let mut actions = election.handle(Event::Synced, at(0));
+    let mut actions = election.handle(Event::Synced { as_of: at(0) }, at(0));
     if actions.contains(&Action::Silence) {
         actions = election.handle(Event::Silenced, at(1));
     }
@@ -89,6 +90,7 @@ fn a_restarted_agents_first_write_keeps_what_its_predecessor_told() {
         renewals: 7,
         duration: Duration::from_secs(3),
         fenced_by: None,
+        bequests: Arc::default(),
         payload: "old news".into(),
     };
     let mut election = Election::new(me, Settings::default(), at(0));
@@ -100,7 +102,7 @@ fn a_restarted_agents_first_write_keeps_what_its_predecessor_told() {
         },
         at(0),
     );
-    let actions = election.handle(Event::Synced, at(1));
+    let actions = election.handle(Event::Synced { as_of: at(0) }, at(1));
     let (_, payload) = renewal(&actions).expect("it takes its own lease at once");
     assert_eq!(payload, "old news");
 }

@@ -19,7 +19,6 @@ fn write(expected: Option<u64>, node: &str) -> Write {
             node: NodeName::new(node),
             term: Term(1),
         }),
-        leaving: false,
         previous: None,
         cause: Cause::First,
         acquired_unix: 0,

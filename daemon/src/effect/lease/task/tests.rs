@@ -59,8 +59,8 @@ fn start(node: &str, directory: &std::path::Path) -> Agent {
             }
             if seen
                 .releasing
-                .into_iter()
-                .any(|vip| announcer.released(vip).is_err())
+                .iter()
+                .any(|vip| announcer.released(vip.clone()).is_err())
                 || seen.stopped
             {
                 return;

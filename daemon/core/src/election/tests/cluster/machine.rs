@@ -33,7 +33,7 @@ pub(crate) struct SimNode {
     pub(super) writers_free: [Duration; SERVICE_WRITERS + 1],
     pub(super) next_writer: usize,
     pub(super) deadline: Option<Moment>,
-    pub(super) answers: BTreeSet<LeaseName>,
+    pub(crate) answers: BTreeSet<LeaseName>,
     pub(crate) stopped: bool,
     pub(crate) holds: Vec<(LeaseName, Cause)>,
     desired: DesiredVips,

@@ -23,7 +23,8 @@ pub(crate) enum Harm {
 impl Cluster {
     /// Hands a write to the node's next writer.
     pub(super) fn submit(&mut self, node: usize, write: Write) {
-        if self.rng.chance(self.weather.lost_request) {
+        let refused = self.no_records && write.name.kind() == LeaseKind::Service;
+        if refused || self.rng.chance(self.weather.lost_request) {
             self.answer(node, write.request, Outcome::Failed);
             return;
         }
@@ -31,7 +32,7 @@ impl Cluster {
         let sim = &mut self.nodes[node];
         let writer = match write.name.kind() {
             LeaseKind::Node => SERVICE_WRITERS,
-            LeaseKind::Service => {
+            LeaseKind::Service | LeaseKind::Members => {
                 sim.next_writer = (sim.next_writer + 1) % SERVICE_WRITERS;
                 sim.next_writer
             }
@@ -65,8 +66,16 @@ impl Cluster {
         };
         let outcome = if found == write.expected {
             self.service_writes += u64::from(write.name.kind() == LeaseKind::Service);
+            self.count_bequests(&content, write.record.as_ref());
             let content = write.record.map_or(Content::Absent, Content::Record);
-            Outcome::Written(self.put(&write.name, content))
+            let revision = self.put(&write.name, content.clone());
+            if content == Content::Absent {
+                // Cleared away on purpose, not lost.
+                let holder = self.witness.holder(&write.name);
+                assert_eq!(holder, None, "{} is cleared away while held", write.name);
+                self.witness.forget(&write.name);
+            }
+            Outcome::Written(revision)
         } else {
             Outcome::Conflict {
                 revision: found,
@@ -76,6 +85,24 @@ impl Cluster {
         if reply && !self.rng.chance(self.weather.lost_answer) {
             self.answer(node, write.request, outcome);
         }
+    }
+
+    /// Counts the bequests that a write adds and takes out, and checks that it changes none.
+    fn count_bequests(&mut self, before: &Content, after: Option<&Record>) {
+        let (Content::Record(Record::Node(before)), Some(Record::Node(after))) = (before, after)
+        else {
+            return;
+        };
+        for (vip, transition, bequest) in before.bequests.iter() {
+            match after.bequests.get(vip, transition) {
+                None => self.pruned += 1,
+                Some(kept) => assert_eq!(kept, bequest, "{vip}@{transition} of {}", after.node),
+            }
+        }
+        let new = after.bequests.iter();
+        let new =
+            new.filter(|(vip, transition, _)| before.bequests.get(vip, *transition).is_none());
+        self.bequests += new.count() as u64;
     }
 
     /// Puts `content` into the store, and tells.
@@ -93,6 +120,8 @@ impl Cluster {
     }
 
     fn tell(&mut self, name: &LeaseName, revision: Option<Revision>, content: &Content) {
+        self.witness
+            .observe(name, revision, content.clone(), Moment::default());
         for node in 0..self.nodes.len() {
             if self.rng.chance(self.weather.lost_news) {
                 continue;
@@ -147,28 +176,40 @@ impl Cluster {
                 revision: Some(*revision),
                 content: content.clone(),
             });
-        gone.chain(there).chain([Event::Synced]).collect()
+        let as_of = self.local(node);
+        gone.chain(there).chain([Event::Synced { as_of }]).collect()
     }
 
-    /// Somebody meddles with a lease that is there. A node's own lease may come to harm at any time;
-    /// a service's only where every node runs an agent that knows its holder and no write to it is
-    /// under way, which is what the election asks for. Tells whether it was done.
+    /// Somebody meddles with a lease that is there. A node's own lease may come to harm at any time, unless
+    /// it tells where VIPs went; such a one, and a service's, only where every node runs an agent that knows
+    /// what it says and no write to it is under way, which is what the election asks for. Tells whether it
+    /// was done.
     pub(crate) fn harm(&mut self, name: &LeaseName, harm: Harm) -> bool {
-        let known = |node: &super::SimNode| {
-            let election = node.election.as_ref().filter(|_| !node.stopped);
-            let seen = election.and_then(|election| election.table().service(name));
-            let content = seen.and_then(|seen| seen.present().cloned());
-            content.map(|lease| Content::Record(Record::Service(lease)))
-        };
         let Some((revision, content)) = self.store.get(name) else {
             return false;
         };
         let revision = *revision;
-        let all_know = || {
-            let mut nodes = self.nodes.iter();
-            nodes.all(|node| known(node).as_ref() == Some(content))
+        let knows = |node: &super::SimNode| {
+            let Some(election) = node.election.as_ref().filter(|_| !node.stopped) else {
+                return false;
+            };
+            let table = election.table();
+            match content {
+                Content::Record(Record::Service(lease)) => {
+                    table.service(name).and_then(Seen::present) == Some(lease)
+                }
+                Content::Record(Record::Node(lease)) => table
+                    .node(&lease.node)
+                    .and_then(Seen::present)
+                    .is_some_and(|known| known.bequests == lease.bequests),
+                _ => false,
+            }
         };
-        if name.kind() == LeaseKind::Service && (self.is_being_written(name) || !all_know()) {
+        let tells = match content {
+            Content::Record(Record::Node(lease)) => !lease.bequests.is_empty(),
+            _ => name.kind() == LeaseKind::Service,
+        };
+        if tells && (self.is_being_written(name) || !self.nodes.iter().all(knows)) {
             return false;
         }
         match harm {
@@ -203,11 +244,25 @@ impl Cluster {
             || waiting().any(writes)
     }
 
-    /// Whether some kernel has a VIP whose lease came to harm and is not mended. An agent without
-    /// memory that starts now would hold the VIP for free.
+    /// Whether some node has a VIP of which the store does not tell, as a lease came to harm and is not
+    /// mended: its kernel has it, or its term as heir or holder goes on, whether it knows yet or not. An agent
+    /// without memory that starts now would take it for another's, or for free.
     pub(crate) fn has_unrecorded_holders(&self) -> bool {
-        let recorded = |vip| matches!(self.store.get(vip), Some((_, Content::Record(_))));
-        let mut answers = self.nodes.iter().flat_map(|node| &node.answers);
-        !answers.all(recorded)
+        let mut table = LeaseTable::default();
+        for (name, (revision, content)) in &self.store {
+            table.observe(name, Some(*revision), content.clone(), Moment::default());
+        }
+        let told = |vip: &LeaseName| {
+            table
+                .possession(vip)
+                .and_then(|found| found.holder.as_ref())
+        };
+        let known = self.witness.possessions();
+        let mut known = known.filter_map(|(vip, _)| Some((vip, self.witness.holder(vip)?)));
+        let kernels = |node: &super::SimNode| {
+            let mut answers = node.answers.iter();
+            answers.any(|vip| told(vip).is_none_or(|holder| holder.node != node.name))
+        };
+        known.any(|(vip, holder)| told(vip) != Some(holder)) || self.nodes.iter().any(kernels)
     }
 }
