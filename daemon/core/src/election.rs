@@ -124,6 +124,10 @@ pub struct Election<G = LeaseGround> {
     live: Arc<BTreeSet<NodeName>>,
     /// When a lease changed hands or a node came or went, as seen here.
     quiet_since: Moment,
+    /// Peers that were live once and are not.
+    lost: BTreeSet<NodeName>,
+    /// Nothing is handed over for an even share before this, as a node that was lost is back and may go again.
+    steady_from: Moment,
     /// Something happened that the contest for VIPs depends on.
     stirred: bool,
     /// When the contest is to be looked at again without anything having changed.
@@ -172,6 +176,8 @@ impl<G: Ground> Election<G> {
             settled_at: now,
             live: Arc::default(),
             quiet_since: now,
+            lost: BTreeSet::new(),
+            steady_from: now,
             stirred: false,
             contest_due: None,
             pushed: None,
@@ -183,6 +189,11 @@ impl<G: Ground> Election<G> {
     /// What the right to answer rests on, for the daemon to replace; followed by [`Event::Ground`].
     pub fn ground_mut(&mut self) -> &mut G {
         &mut self.ground
+    }
+
+    /// The ground and the leases together, for whoever carries news between them.
+    pub fn ground_and_table(&mut self) -> (&mut G, &LeaseTable) {
+        (&mut self.ground, &self.table)
     }
 
     /// Every lease as this node sees it.

@@ -6,16 +6,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use landfall_arp_responder::takeover::AnnounceTiming;
 use landfall_arp_responder::{AnswerCounts, Deadline, ResponderTask, Timing};
-use landfall_core::election::{BootId, Identity, Incarnation, Term};
+use landfall_core::election::{BootId, Content, Identity, Incarnation, LeaseName, Record, Term};
 use landfall_core::model::{NodeName, SourceId};
 use landfall_core::plan::PlanSettings;
+use landfall_core::quorum::{self as core_quorum, Quorum};
 use landfall_ebpf::announce::{Announcements, DeadlineCell};
 use landfall_ebpf::attach::Hook;
 use landfall_ebpf::counters::Counters;
@@ -28,10 +29,13 @@ use crate::effect::announce::{self, Announce, AnnounceReport, AnnouncedTable, Ke
 use crate::effect::assignments::AssignmentFiles;
 use crate::effect::datapath::{self, Attach, Datapath, DatapathReport, Flows, Mode};
 use crate::effect::history::History;
-use crate::effect::lease::{FileLeases, LeaseHandle, LeaseTask};
+use crate::effect::lease::{FileLeases, LeaseDirectory, LeaseHandle, LeaseTask, clock};
 use crate::effect::moved::{self, MovedReport};
+use crate::effect::quorum::disk::Disk;
+use crate::effect::quorum::gate::Gate;
 use crate::effect::quorum::key::Secret;
-use crate::effect::{liveness, membership};
+use crate::effect::quorum::link::{QuorumLink, no_key};
+use crate::effect::{liveness, membership, quorum};
 use crate::reconciler::{self, Published, Reconciler};
 use crate::source::{Batch, ClassPolicy, links, manifest};
 
@@ -89,13 +93,19 @@ impl Rooms {
 
         let deadline = Deadline::new();
         let lease_dir = settings.state.lease_dir.clone();
-        let (lease_task, leases) = LeaseTask::start(
-            identity(&node)?,
-            settings.l2.election(),
-            KernelDeadline::new(cell, deadline.clone()),
-            |events| FileLeases::open(&lease_dir, events).map_err(anyhow::Error::new),
-        )
-        .context("leases cannot be kept")?;
+        let identity = identity(&node)?;
+        let secret = Secret::read(&settings.l2.key_file)?;
+        if secret.is_none() {
+            refuse_without_key(&lease_dir, &node)?;
+        }
+        let gate = Arc::new(Gate::new(KernelDeadline::new(cell, deadline.clone())));
+        let joined = Arc::new(OnceLock::new());
+        let link = QuorumLink::new(gate.clone(), joined.clone(), secret.is_some());
+        let (lease_task, leases) =
+            LeaseTask::start(identity.clone(), settings.l2.election(), link, |events| {
+                FileLeases::open(&lease_dir, events).map_err(anyhow::Error::new)
+            })
+            .context("leases cannot be kept")?;
 
         let history = History::default();
         let mark = DrainMark::new(&settings.state.dir);
@@ -114,6 +124,33 @@ impl Rooms {
         let (membership, peers, allocating) =
             membership::MembershipTask::new(node.clone(), leases.clone());
 
+        let disk = Disk::new(&settings.state.dir);
+        let durable = disk
+            .load()
+            .context("what this node has refused is not known")?;
+        let quorum = quorum::task::Inputs {
+            machine: Quorum::new(
+                quorum_identity(&identity),
+                settings.l2.quorum(),
+                durable,
+                clock::now(),
+            ),
+            disk,
+            key: secret.as_ref().map(|secret| secret.key("heartbeat")),
+            port: settings.l2.heartbeat_port,
+            gate,
+            links: published.links.clone(),
+            peers: peers.clone(),
+        };
+        let notify = leases.clone();
+        let (thread, quorum) =
+            quorum::task::spawn(quorum, move |notice| notify.notice(notice), effects.token())
+                .context("heartbeats cannot be had")?;
+        threads.push(thread);
+        // The first and only one to fill it.
+        let _ = joined.set(quorum.clone());
+        leases.ground_changed();
+
         let alive = liveness::Inputs {
             node: node.clone(),
             links: published.links.clone(),
@@ -124,7 +161,6 @@ impl Rooms {
             liveness::spawn(alive, effects.token()).context("nodes cannot be probed")?;
         threads.push(thread);
 
-        let secret = Secret::read(&settings.l2.key_file)?;
         let inputs = moved::Inputs {
             node: node.clone(),
             seal: moved::Seal::of(secret.as_ref()),
@@ -365,6 +401,27 @@ fn timing(settings: &Settings) -> Timing {
             ..AnnounceTiming::default()
         },
         ..Timing::default()
+    }
+}
+
+fn quorum_identity(me: &Identity) -> core_quorum::Identity {
+    core_quorum::Identity {
+        node: me.node.clone(),
+        incarnation: me.incarnation,
+    }
+}
+
+/// Refuses to start beside other nodes without the key that heartbeats need.
+fn refuse_without_key(lease_dir: &Path, node: &NodeName) -> anyhow::Result<()> {
+    let directory = LeaseDirectory::open(lease_dir)?;
+    let Some((_, Content::Record(Record::Members(record)))) =
+        directory.highest(&LeaseName::members())?
+    else {
+        return Ok(());
+    };
+    match record.members.iter().find(|member| *member != node) {
+        Some(other) => anyhow::bail!(no_key(other)),
+        None => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use landfall_core::election;
+use landfall_core::{election, quorum};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// All settings.
@@ -240,6 +240,18 @@ impl L2 {
             lease_renew_deadline: self.lease_renew_deadline,
             lease_retry_period: self.lease_retry_period,
             ..election::Settings::default()
+        }
+    }
+}
+
+impl L2 {
+    /// The quorum's part of them.
+    pub fn quorum(&self) -> quorum::Settings {
+        let election = self.election();
+        quorum::Settings {
+            lease_duration: election.lease_duration,
+            lease_margin: election.margin(),
+            ..quorum::Settings::default()
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod gate;
 pub mod key;
+pub mod link;
 pub mod socket;
 pub mod task;
 pub mod wire;

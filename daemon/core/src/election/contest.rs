@@ -92,6 +92,11 @@ impl<G: Ground> Election<G> {
         }
         self.wake_at(look_again);
         if live != *self.live {
+            if live.iter().any(|node| self.lost.contains(node)) {
+                self.steady_from = now + self.settings.return_pause;
+            }
+            self.lost.extend(self.live.difference(&live).cloned());
+            self.lost.retain(|node| !live.contains(node));
             self.live = Arc::new(live);
             self.quiet_since = now;
             self.stirred = true;

@@ -16,6 +16,8 @@ pub struct Settings {
     pub lease_retry_period: Duration,
     /// The least time between two hand-overs that only serve an even share.
     pub rebalance_pause: Duration,
+    /// How long a node that was lost has to be back before VIPs are handed to it for an even share.
+    pub return_pause: Duration,
     /// How long a node keeps telling where its VIPs went after that was recorded. Only a node whose view of
     /// the store was complete within half of this time ends another's term.
     pub memory: Duration,
@@ -28,6 +30,7 @@ impl Default for Settings {
             lease_renew_deadline: Duration::from_secs(1),
             lease_retry_period: Duration::from_millis(200),
             rebalance_pause: Duration::from_secs(3),
+            return_pause: Duration::from_secs(30),
             memory: Duration::from_secs(60),
         }
     }

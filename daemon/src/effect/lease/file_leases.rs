@@ -3,6 +3,7 @@
 //! Renewals of the node lease have a thread of their own, so that they never wait behind the service
 //! leases of a takeover. All threads end when the store is dropped; writes under way are finished first.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,6 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use landfall_core::election::{LeaseKind, Outcome, Write};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::files::{FileLeaseError, LeaseDirectory};
 use super::store::{LeaseStore, LeaseStoreError, StoreEvent, StoreEvents};
@@ -28,6 +31,8 @@ pub struct FileLeases {
     next: AtomicUsize,
     events: StoreEvents,
     stop: Arc<AtomicBool>,
+    /// Wakes the watch for a look at all there is.
+    look: Arc<OwnedFd>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -40,7 +45,15 @@ impl FileLeases {
         let directory = Arc::new(LeaseDirectory::open(path)?);
         let failed = |source| directory.error("starting a thread for it", source);
         let stop = Arc::new(AtomicBool::new(false));
-        let watch = Watch::new(directory.clone(), events.clone(), stop.clone());
+        let look = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|error| directory.error("making an eventfd for it", error.into()))?;
+        let look = Arc::new(look);
+        let watch = Watch::new(
+            directory.clone(),
+            events.clone(),
+            stop.clone(),
+            look.clone(),
+        );
         let mut threads = vec![
             Builder::new()
                 .name("lease-watch".into())
@@ -66,6 +79,7 @@ impl FileLeases {
             next: AtomicUsize::new(0),
             events,
             stop,
+            look,
             threads,
         })
     }
@@ -85,6 +99,11 @@ impl LeaseStore for FileLeases {
                 .events
                 .try_send(StoreEvent::done(request, Outcome::Failed));
         }
+    }
+
+    fn look(&self) {
+        // A counter that is full wakes as well.
+        let _ = rustix::io::write(&*self.look, &1_u64.to_ne_bytes());
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::mpsc::SyncSender;
 use landfall_core::election::{Event, LeaseName, LeaseTable, Outcome, RequestId, Write};
 
 use super::files::FileLeaseError;
+use crate::effect::quorum::task::Notice;
 
 #[cfg(doc)]
 use landfall_core::election::Content;
@@ -84,6 +85,7 @@ pub struct Closed;
 pub(super) enum Input {
     Store(StoreEvent),
     Election(Event),
+    Quorum(Notice),
     List(tokio::sync::oneshot::Sender<LeaseTable>),
 }
 
@@ -91,4 +93,7 @@ pub(super) enum Input {
 pub trait LeaseStore: Send {
     /// Begins a compare-and-swap; its end comes as [`Event::Done`]. Never blocks.
     fn submit(&self, write: Write);
+
+    /// Asks for a look at all there is, now: [`Event::Synced`] tells when it is done, and since when it counts.
+    fn look(&self);
 }

@@ -21,19 +21,25 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use landfall_core::election::{
-    Action, Cause, DesiredVips, Election, Event, Identity, LeaseName, LeaseTable, Membership,
-    Moment, Record, Settings,
+    Action, Cause, DesiredVips, Election, Event, Identity, LeaseKind, LeaseName, LeaseTable,
+    Membership, Moment, Record, RequestId, Settings, Write,
 };
 use landfall_core::model::NodeName;
 use tokio::sync::{oneshot, watch};
 
 use super::clock;
+use super::rights::Rights;
 use super::store::{Closed, Input, LeaseStore, StoreEvent, StoreEvents};
+use crate::effect::quorum::task::Notice;
 
 /// Room for a burst of observations; senders wait beyond that.
 const QUEUE: usize = 4096;
 /// Events decided on together.
 const BATCH: usize = 1024;
+/// Marks writes of the record of members, of which one is under way at a time. The election counts from zero.
+const MEMBERS_REQUEST: RequestId = RequestId(u64::MAX);
+/// How long a node that stops waits to be out of the record. One that is not is taken out by the others later.
+const LEAVE_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Where the deadline goes: the kernel program's map, or the socket responder. Called on the election's
 /// thread; must not block.
@@ -150,6 +156,17 @@ impl LeaseHandle {
         table.await.map_err(|_| Closed)
     }
 
+    /// What the node's right rests on is there, or has changed.
+    pub fn ground_changed(&self) {
+        // An election that has ended needs no ground.
+        let _ = self.send(Event::Ground);
+    }
+
+    /// What the quorum's thread wants of this one. Does not block; tells whether it was taken.
+    pub fn notice(&self, notice: Notice) -> bool {
+        self.input.try_send(Input::Quorum(notice)).is_ok()
+    }
+
     fn send(&self, event: Event) -> Result<(), Closed> {
         self.input.send(Input::Election(event)).map_err(|_| Closed)
     }
@@ -169,7 +186,7 @@ impl LeaseTask {
     pub fn start<S, E>(
         me: Identity,
         settings: Settings,
-        mut sink: impl DeadlineSink + 'static,
+        rights: impl Rights + 'static,
         open: impl FnOnce(StoreEvents) -> Result<S, E>,
     ) -> Result<(Self, LeaseHandle), E>
     where
@@ -178,7 +195,8 @@ impl LeaseTask {
     {
         let (input, inputs) = sync_channel(QUEUE);
         let store = open(StoreEvents(input.clone()))?;
-        let election = Election::new(me, settings, clock::now());
+        let node = me.node.clone();
+        let election = Election::on(rights.ground(), me, settings, clock::now());
         let (publish, state) = watch::channel(LeaseState {
             synced: false,
             ready: false,
@@ -193,14 +211,19 @@ impl LeaseTask {
         });
         let work = move || {
             Work {
+                node,
                 election,
+                rights,
                 store,
+                refused: false,
+                outstanding: Outstanding::default(),
                 synced: false,
                 planned: false,
+                looked_at: None,
                 changed: false,
                 payload_changes: 0,
             }
-            .run(&inputs, &mut sink, &publish)
+            .run(&inputs, &publish)
         };
         let thread = Builder::new().name("lease-election".into()).spawn(work)?;
         Ok((Self { thread }, LeaseHandle { input, state }))
@@ -215,24 +238,35 @@ impl LeaseTask {
     }
 }
 
-struct Work<S> {
-    election: Election,
+/// What the end of the thread waits for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outstanding {
+    /// The record of members is to be rid of this node, until then at most.
+    left_by: Option<Moment>,
+    /// The election has ended.
+    ended: bool,
+}
+
+struct Work<S, R: Rights> {
+    node: NodeName,
+    election: Election<R::Ground>,
+    rights: R,
     store: S,
+    /// This node may not run beside the others, and has been told to stop.
+    refused: bool,
+    outstanding: Outstanding,
     synced: bool,
     planned: bool,
+    /// All that was in the store at this moment is known.
+    looked_at: Option<Moment>,
     /// The state is not as it was published.
     changed: bool,
     /// The payloads published are those of this count.
     payload_changes: u64,
 }
 
-impl<S: LeaseStore> Work<S> {
-    fn run(
-        mut self,
-        inputs: &Receiver<Input>,
-        sink: &mut impl DeadlineSink,
-        publish: &watch::Sender<LeaseState>,
-    ) {
+impl<S: LeaseStore, R: Rights> Work<S, R> {
+    fn run(mut self, inputs: &Receiver<Input>, publish: &watch::Sender<LeaseState>) {
         let mut state = publish.borrow().clone();
         while !state.stopped {
             let wait = self
@@ -257,13 +291,48 @@ impl<S: LeaseStore> Work<S> {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs());
             self.election.set_wall_clock(unix);
+            self.refuse(&mut events, &mut state);
+            self.rights.refresh(self.election.ground_mut());
             for action in self.election.handle_all(events, now) {
-                self.act(action, sink, &mut state);
+                self.act(action, &mut state);
             }
             self.read_election(&mut state);
+            let term = match state.membership {
+                Membership::Inside(term) => Some(term),
+                _ => None,
+            };
+            let (ground, table) = self.election.ground_and_table();
+            self.rights.follow(ground, term, table);
+            if let Some(as_of) = self.looked_at.take() {
+                self.rights.synced(as_of, table);
+            }
+            self.end(now, &mut state);
             if std::mem::take(&mut self.changed) {
                 publish.send_replace(state.clone());
             }
+        }
+    }
+
+    /// Stops where this node may not run beside the others.
+    fn refuse(&mut self, events: &mut Vec<Event>, state: &mut LeaseState) {
+        if self.refused {
+            return;
+        }
+        if let Some(reason) = self.rights.refusal(&self.node) {
+            tracing::error!(reason, "this node announces nothing any more");
+            self.refused = true;
+            self.changed = true;
+            state.trouble = Some(reason);
+            events.push(Event::Stop);
+        }
+    }
+
+    /// Ends the thread once the election has ended and the record of members is rid of this node, or that takes too long.
+    fn end(&mut self, now: Moment, state: &mut LeaseState) {
+        let waits = self.outstanding.left_by.is_some_and(|by| now < by);
+        if self.outstanding.ended && !waits && !state.stopped {
+            state.stopped = true;
+            self.changed = true;
         }
     }
 
@@ -291,10 +360,7 @@ impl<S: LeaseStore> Work<S> {
 
     fn take_in(&mut self, input: Input, events: &mut Vec<Event>, state: &mut LeaseState) {
         match input {
-            Input::Store(StoreEvent::Election(event)) => {
-                self.synced |= matches!(event, Event::Synced { .. });
-                events.push(event);
-            }
+            Input::Store(StoreEvent::Election(event)) => self.take_in_store(event, events),
             Input::Store(StoreEvent::Trouble(error)) => {
                 let text = chain(&error);
                 if state.trouble.as_ref() != Some(&text) {
@@ -308,7 +374,24 @@ impl<S: LeaseStore> Work<S> {
                 state.trouble = None;
                 self.changed = true;
             }
+            Input::Quorum(notice) => match notice {
+                Notice::WriteRecord { expected, record } => self.store.submit(Write {
+                    request: MEMBERS_REQUEST,
+                    name: LeaseName::members(),
+                    expected,
+                    record: Some(Record::Members(record)),
+                }),
+                Notice::Survey(number) => {
+                    self.rights.survey(number, clock::now());
+                    self.store.look();
+                }
+                Notice::ViewChanged => events.push(Event::Ground),
+                Notice::Left => self.outstanding.left_by = None,
+            },
             Input::Election(event) => {
+                if event == Event::Stop && self.rights.leave() {
+                    self.outstanding.left_by = Some(clock::now() + LEAVE_WITHIN);
+                }
                 self.planned |= matches!(event, Event::Desired(_));
                 match &event {
                     Event::Released(vip) if state.releasing.contains(vip) => {
@@ -328,7 +411,26 @@ impl<S: LeaseStore> Work<S> {
         }
     }
 
-    fn act(&mut self, action: Action, sink: &mut impl DeadlineSink, state: &mut LeaseState) {
+    fn take_in_store(&mut self, event: Event, events: &mut Vec<Event>) {
+        match event {
+            Event::Observed {
+                name,
+                revision,
+                content,
+            } if name.kind() == LeaseKind::Members => self.rights.record_seen(revision, &content),
+            Event::Done { request, outcome } if request == MEMBERS_REQUEST => {
+                self.rights.write_ended(outcome);
+            }
+            Event::Synced { as_of } => {
+                self.synced = true;
+                self.looked_at = Some(as_of);
+                events.push(event);
+            }
+            event => events.push(event),
+        }
+    }
+
+    fn act(&mut self, action: Action, state: &mut LeaseState) {
         self.changed |= !matches!(action, Action::Cas(_) | Action::SetDeadline(_));
         match action {
             Action::Cas(write) => {
@@ -341,7 +443,7 @@ impl<S: LeaseStore> Work<S> {
                 }
                 self.store.submit(write);
             }
-            Action::SetDeadline(until) => sink.push(until),
+            Action::SetDeadline(until) => self.rights.push(until),
             Action::Hold { vip, cause } => {
                 tracing::info!(%vip, %cause, "announcing");
                 Arc::make_mut(&mut state.held).insert(vip, cause);
@@ -352,7 +454,7 @@ impl<S: LeaseStore> Work<S> {
                 Arc::make_mut(&mut state.releasing).insert(vip);
             }
             Action::Silence => {
-                sink.silence();
+                self.rights.silence();
                 state.held = Arc::default();
                 state.releasing = Arc::default();
                 state.silencing = true;
@@ -361,7 +463,7 @@ impl<S: LeaseStore> Work<S> {
                 tracing::error!("a newer agent of this node has taken over its lease");
                 state.stopped = true;
             }
-            Action::Stopped => state.stopped = true,
+            Action::Stopped => self.outstanding.ended = true,
         }
     }
 }

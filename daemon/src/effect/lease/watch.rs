@@ -37,6 +37,8 @@ pub(super) struct Watch {
     directory: Arc<LeaseDirectory>,
     events: StoreEvents,
     stop: Arc<AtomicBool>,
+    /// Somebody wants a look at all there is.
+    look: Arc<OwnedFd>,
     /// The highest number told, when it was first seen, and whether it says removed.
     told: BTreeMap<LeaseName, Told>,
     inotify: Option<Watching>,
@@ -64,11 +66,13 @@ impl Watch {
         directory: Arc<LeaseDirectory>,
         events: StoreEvents,
         stop: Arc<AtomicBool>,
+        look: Arc<OwnedFd>,
     ) -> Self {
         Self {
             directory,
             events,
             stop,
+            look,
             told: BTreeMap::new(),
             inotify: None,
             scan_at: Moment::default(),
@@ -100,10 +104,16 @@ impl Watch {
             std::thread::sleep(Duration::from_millis(50));
             return Ok(());
         };
-        let mut ready = [PollFd::new(&watching.queue, PollFlags::IN)];
+        let mut ready = [
+            PollFd::new(&watching.queue, PollFlags::IN),
+            PollFd::new(&*self.look, PollFlags::IN),
+        ];
         // Interrupted or timed out: the next turn looks again.
         if poll(&mut ready, Some(&NAP)).unwrap_or(0) == 0 {
             return Ok(());
+        }
+        if rustix::io::read(&*self.look, &mut [0_u8; 8]).is_ok() {
+            self.scan_at = Moment::default();
         }
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut reader = Reader::new(&watching.queue, &mut buffer);

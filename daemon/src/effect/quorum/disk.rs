@@ -60,6 +60,9 @@ pub enum DiskError {
     },
 }
 
+/// Where versions to store go, with what each is to hold.
+pub type DiskSender = SyncSender<(u64, Durable)>;
+
 /// The file.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -163,7 +166,7 @@ impl Disk {
     pub fn writer(
         self,
         stored: impl Fn(u64) + Send + 'static,
-    ) -> io::Result<(SyncSender<(u64, Durable)>, JoinHandle<()>)> {
+    ) -> io::Result<(DiskSender, JoinHandle<()>)> {
         let (sender, receiver) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("landfall-qdisk".into())

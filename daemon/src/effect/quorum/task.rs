@@ -4,7 +4,8 @@
 //! passes over thousands of VIPs, the disk and the store are other threads' work. In: datagrams; one bounded queue
 //! ([`QuorumHandle`]) with a wake-up by eventfd; interfaces of this node and of its peers by `watch`. Out: datagrams; the
 //! kernel's deadline through the [`Gate`]; the latest [`View`] for the election's thread; writes of the members' record and
-//! the rest as [`Notice`]s, by a callback that must not block.
+//! the rest as [`Notice`]s, by a callback that must not
+//! block, and tells whether the notice was taken.
 //!
 //! Ends when cancelled; the kernel falls silent at its deadline. An orderly stop asks to leave first
 //! ([`QuorumHandle::tell`] with [`Event::Leave`]).
@@ -165,7 +166,7 @@ pub enum StartError {
 /// The port is taken, or a thread cannot be had.
 pub fn spawn(
     inputs: Inputs,
-    notify: impl FnMut(Notice) + Send + 'static,
+    notify: impl FnMut(Notice) -> bool + Send + 'static,
     cancel: CancellationToken,
 ) -> Result<(JoinHandle<()>, QuorumHandle), StartError> {
     let sockets = match &inputs.key {
@@ -241,11 +242,11 @@ struct Work<N> {
     notify: N,
 }
 
-impl<N: FnMut(Notice)> Work<N> {
+impl<N: FnMut(Notice) -> bool> Work<N> {
     fn run(mut self, waiting: &Receiver<Event>, cancel: &CancellationToken) {
         self.handle(Event::Tick);
         while !cancel.is_cancelled() {
-            self.wait();
+            let arrived = self.wait();
             if self.links.has_changed().unwrap_or(false)
                 || self.peers.has_changed().unwrap_or(false)
             {
@@ -254,15 +255,17 @@ impl<N: FnMut(Notice)> Work<N> {
             for event in waiting.try_iter() {
                 self.handle(event);
             }
-            for event in self.receive() {
-                self.handle(event);
+            if arrived {
+                for event in self.receive() {
+                    self.handle(event);
+                }
             }
             self.handle(Event::Tick);
         }
     }
 
-    /// Waits for a datagram, a nudge, or the machine's time.
-    fn wait(&self) {
+    /// Waits for a datagram, a nudge, or the machine's time. Tells whether there are datagrams.
+    fn wait(&self) -> bool {
         let longest = Duration::from_millis(100);
         let until = self.machine.poll_deadline();
         let wait = until.map_or(longest, |at| at.since(clock::now()).min(longest));
@@ -276,7 +279,12 @@ impl<N: FnMut(Notice)> Work<N> {
         }
         // An interrupted wait is as good as one that is over.
         let _ = poll(&mut polled, Some(&timeout));
-        let _ = rustix::io::read(self.handle.wake.as_fd(), &mut [0; 8]);
+        if !polled[0].revents().is_empty() {
+            let _ = rustix::io::read(self.handle.wake.as_fd(), &mut [0; 8]);
+        }
+        polled[1..]
+            .iter()
+            .any(|socket| !socket.revents().is_empty())
     }
 
     fn find_roads(&mut self) {
@@ -348,14 +356,19 @@ impl<N: FnMut(Notice)> Work<N> {
             }
             Action::SetDeadline { term, until } => self.handle.gate.push(term, until),
             Action::WriteRecord { expected, record } => {
-                (self.notify)(Notice::WriteRecord { expected, record });
+                if !(self.notify)(Notice::WriteRecord { expected, record }) {
+                    // Nobody takes it: as good as failed. A full queue of our own is emptied in this very turn.
+                    let _ = self.handle.events.try_send(Event::WriteFailed);
+                }
             }
-            Action::Survey { number } => (self.notify)(Notice::Survey(number)),
+            // Asked for again where it is not taken.
+            Action::Survey { number } => _ = (self.notify)(Notice::Survey(number)),
             // The queue is longer than what the machine stores before it is told that the first is on disk; should the
             // disk hang that long, the machine stays at what is stored.
             Action::Store { version, durable } => _ = self.store.try_send((version, durable)),
-            Action::Left => (self.notify)(Notice::Left),
-            Action::ViewChanged => (self.notify)(Notice::ViewChanged),
+            // Whoever is too busy to take these looks at the view before it next decides anything.
+            Action::Left => _ = (self.notify)(Notice::Left),
+            Action::ViewChanged => _ = (self.notify)(Notice::ViewChanged),
         }
     }
 }

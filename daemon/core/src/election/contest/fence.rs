@@ -58,6 +58,16 @@ impl<G: Ground> Election<G> {
                 }
                 Lapse::Over => {}
             }
+            // A node that holds nothing harms nobody: one that goes on renewing its lease is only cut off from its peers.
+            let idle = !self.table.possessions().any(|(_, found)| {
+                let holder = found.holder.as_ref();
+                holder.is_some_and(|holder| holder.node == peer)
+            });
+            let silent_at = changed_at + lease.duration;
+            if idle && now < silent_at {
+                self.wake_at(Some(silent_at));
+                continue;
+            }
             let since = before.get(&name).copied().unwrap_or(now);
             self.lapsed.insert(name.clone(), since);
             let rank = ranked(name.as_str(), &*self.live)

@@ -60,7 +60,7 @@ impl<G: Ground> Election<G> {
         {
             return;
         }
-        let at = self.quiet_since + self.settings.rebalance_pause;
+        let at = (self.quiet_since + self.settings.rebalance_pause).max(self.steady_from);
         if now < at {
             self.wake_at(Some(at));
             return;

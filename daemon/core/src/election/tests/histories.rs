@@ -32,6 +32,8 @@ fn history(seed: u64) -> Course {
     let mut cluster = Cluster::new(NODES, seed);
     // A history is short: with the usual memory no entry would be pruned in most of them.
     cluster.settings.memory = SECOND * [60, 12, 6][usize::try_from(seed % 3).unwrap_or(0)];
+    // Nor would shares be even again at its end with the usual patience for nodes that were lost.
+    cluster.settings.return_pause = SECOND * 3;
     let mut all = vips(7);
     all.push(LeaseName::allocator());
     for node in 0..NODES {

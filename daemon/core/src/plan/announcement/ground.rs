@@ -200,8 +200,15 @@ impl NodeView {
         if links.is_empty() {
             return Err(Hindrance::NoInterface);
         }
+        // Who asks for the address is on its subnet. A node that is cut off from there is of no use to them, whatever other
+        // interfaces the policy names.
+        let mut at_home = links
+            .iter()
+            .filter(|link| is_on_subnet(link, address))
+            .peekable();
+        let cut_off = at_home.peek().is_some() && at_home.all(|link| !link.up);
         links.retain(|link| link.up);
-        if links.is_empty() {
+        if links.is_empty() || cut_off {
             return Err(Hindrance::InterfaceDown);
         }
         if claim.local.is_some_and(|local| !local.contains(&self.name)) {

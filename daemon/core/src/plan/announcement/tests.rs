@@ -142,6 +142,20 @@ fn without_carrier_the_node_does_not_contend_and_says_so() {
 }
 
 #[test]
+fn carrier_on_another_lan_does_not_make_up_for_that_of_the_vips_subnet() {
+    let mut cluster = cluster(&[on_ens()]);
+    let mut down = link(2, "ens3", "10.10.200.11");
+    down.up = false;
+    let other = link(3, "ens4", "172.20.0.11");
+    cluster.fold(Change::Links(vec![down, other.clone()]));
+    let plan = cluster.plan();
+    assert_eq!(here(&plan), Err(Hindrance::InterfaceDown));
+    assert_eq!(candidates(&plan), ["n2", "n3"]);
+    cluster.fold(Change::Links(vec![link(2, "ens3", "10.10.200.11"), other]));
+    assert_eq!(here(&cluster.plan()), Ok(vec![2, 3]));
+}
+
+#[test]
 fn a_policy_announces_only_the_kinds_of_addresses_it_is_for() {
     let external = L2AnnouncementPolicy {
         load_balancer_ips: false,

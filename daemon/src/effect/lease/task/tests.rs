@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use landfall_core::election::{BootId, Incarnation, Term};
+use landfall_core::election::ground::LeaseGround;
+use landfall_core::election::{BootId, Content, Incarnation, Outcome, Revision, Term};
 
 use super::super::{FileLeaseError, FileLeases, LeaseStoreError};
 use super::*;
@@ -31,6 +32,46 @@ impl DeadlineSink for Deadline {
     }
 }
 
+/// The ground *lease* by itself: the right follows from renewals alone.
+struct LeaseRights(Deadline);
+
+impl Rights for LeaseRights {
+    type Ground = LeaseGround;
+
+    fn ground(&self) -> LeaseGround {
+        let settings = Settings::default();
+        LeaseGround::new(settings.lease_duration, settings.margin())
+    }
+
+    fn refresh(&mut self, _ground: &mut LeaseGround) {}
+
+    fn follow(&mut self, _ground: &mut LeaseGround, _term: Option<Term>, _table: &LeaseTable) {}
+
+    fn push(&mut self, until: Moment) {
+        self.0.push(until);
+    }
+
+    fn silence(&mut self) {
+        self.0.silence();
+    }
+
+    fn record_seen(&mut self, _revision: Option<Revision>, _content: &Content) {}
+
+    fn write_ended(&mut self, _outcome: Outcome) {}
+
+    fn survey(&mut self, _number: u64, _now: Moment) {}
+
+    fn synced(&mut self, _as_of: Moment, _table: &LeaseTable) {}
+
+    fn leave(&mut self) -> bool {
+        false
+    }
+
+    fn refusal(&self, _me: &NodeName) -> Option<String> {
+        None
+    }
+}
+
 struct Agent {
     task: LeaseTask,
     handle: LeaseHandle,
@@ -48,7 +89,8 @@ fn start(node: &str, directory: &std::path::Path) -> Agent {
     let deadline = Deadline::default();
     let open = |events| Ok::<_, StartError>(FileLeases::open(directory, events)?);
     let (task, handle) =
-        LeaseTask::start(me, Settings::default(), deadline.clone(), open).expect("it starts");
+        LeaseTask::start(me, Settings::default(), LeaseRights(deadline.clone()), open)
+            .expect("it starts");
     let announcer = handle.clone();
     std::thread::spawn(move || {
         let mut state = announcer.state();
