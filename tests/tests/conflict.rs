@@ -75,7 +75,7 @@ fn is_of_conflict(complaint: &Complaint) -> bool {
 fn nobody_complains(stage: &Stage) -> Result<()> {
     wait::until(PATIENCE, "the complaint to end", || {
         for node in stage.lab.nodes() {
-            if node.complaint(|c| is_of_conflict(c))?.is_some() {
+            if node.complaint(is_of_conflict)?.is_some() {
                 return Ok(false);
             }
         }

@@ -19,7 +19,8 @@ const BOUND: Duration = Duration::from_millis(3500);
 fn a_dead_nodes_vip_is_silent_for_its_lease_at_most() -> Result<()> {
     let (mut gaps, mut arp_gaps) = (Vec::new(), Vec::new());
     for _ in 0..REPEATS {
-        let stage = Stage::builder().start()?;
+        // Two nodes stand on the ground of the lease.
+        let stage = Stage::builder().nodes(2).start()?;
         let takeover = failover::node_death(&stage, BOUND + Duration::from_secs(1))?;
         assert_eq!(takeover.duplicates, []);
         gaps.push(takeover.gap);

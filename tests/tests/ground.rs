@@ -37,11 +37,6 @@ fn a_node_that_flaps_for_a_minute_moves_nothing_twice() -> Result<()> {
 }
 
 #[test]
-fn without_a_lease_store_everything_is_announced_once() -> Result<()> {
-    must_hold::dark(LONG_REPEATS).map(drop)
-}
-
-#[test]
 fn heartbeats_cost_next_to_nothing() -> Result<()> {
     must_hold::heartbeats().map(drop)
 }

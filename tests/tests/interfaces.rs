@@ -67,7 +67,7 @@ fn without_uplink(
 #[test]
 fn vips_move_off_a_node_without_carrier_and_its_pods_come_back_with_it() -> Result<()> {
     without_uplink(
-        "failover.carrier.gap",
+        "failover.uplink.gap",
         |node| node.set_carrier(Lan::First, false),
         |node| node.set_carrier(Lan::First, true),
     )
