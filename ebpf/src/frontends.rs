@@ -3,7 +3,7 @@
 //! A change never shows half: lookup tables and endpoints are written to ranges that nothing refers to yet, then the
 //! frontend's entry is replaced, then the old ranges rest and are given back.
 //!
-//! What flows need that no longer match the tables is in [`moved`].
+//! What flows need that no longer match the tables is in `moved`.
 
 mod moved;
 

@@ -52,6 +52,11 @@ fn vips_move_within_the_bound_while_all_cores_are_busy() -> Result<()> {
 }
 
 #[test]
+fn seven_hundred_vips_move_within_the_bound() -> Result<()> {
+    must_hold::many_vips(REPEATS).map(drop)
+}
+
+#[test]
 fn a_node_without_carrier_on_one_of_two_lans_loses_its_vips_there_within_the_bound() -> Result<()> {
     must_hold::carrier(REPEATS).map(drop)
 }

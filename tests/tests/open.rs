@@ -3,12 +3,6 @@
 use anyhow::Result;
 use landfall_tests::scenario::must_hold;
 
-/// The VIPs move within milliseconds of the node's lapse, but new datagrams to them are not answered for seconds.
-#[test]
-fn seven_hundred_vips_move_within_the_bound() -> Result<()> {
-    must_hold::many_vips(3).map(drop)
-}
-
 /// An agent does not start yet while its store cannot be reached.
 #[test]
 fn without_a_lease_store_everything_is_announced_once() -> Result<()> {

@@ -1,7 +1,6 @@
 //! Asks many UDP echoes in turn, at a bounded rate, and keeps when each answered: the failover of
 //! hundreds of addresses seen at once.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -20,8 +19,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// How long answers are waited for after the last request.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// How many rounds' sockets are listened to: answers that come later count as lost.
-const OPEN_SOCKETS: usize = 16;
+/// How many source ports the targets share. One client that asks hundreds of services at the same endpoints from one port
+/// would ask for what no other client does: the data path has 4,536 ports to tell such flows apart by, for each endpoint.
+const PORTS: usize = 32;
 
 /// What a socket may queue, in octets: a thread that is kept from running must lose no answer.
 const QUEUE: libc::c_int = 4 << 20;
@@ -44,17 +44,18 @@ pub struct CrowdRecord {
 }
 
 impl CrowdProber {
-    /// Starts asking each of `targets` (IPv4) once every `interval`, each round from another source
-    /// port, so that every request is a new flow.
+    /// Starts asking each of `targets` (IPv4) once every `interval`, each from a source port that it keeps: one flow a
+    /// target, which has to find another endpoint when its own dies.
     ///
     /// # Errors
     /// When no socket can be made.
     pub fn start(host: &Host, targets: &[SocketAddr], interval: Duration) -> Result<Self> {
-        let first = host.run(open).context("the prober's socket")?;
+        let sockets: io::Result<Vec<UdpSocket>> = host.run(|| (0..PORTS).map(|_| open()).collect());
+        let sockets = sockets.context("the prober's sockets")?;
         let targets = targets.to_vec();
         Ok(Self(Task::start(host, "crowd", move |stop| {
             Probing {
-                sockets: VecDeque::from([first]),
+                sockets,
                 answers: vec![Vec::new(); targets.len()],
                 targets,
             }
@@ -89,7 +90,7 @@ impl CrowdRecord {
 
 struct Probing {
     targets: Vec<SocketAddr>,
-    sockets: VecDeque<UdpSocket>,
+    sockets: Vec<UdpSocket>,
     answers: Vec<Vec<Instant>>,
 }
 
@@ -123,19 +124,9 @@ impl Probing {
 
     fn ask(&mut self, number: usize) {
         let index = number % self.targets.len();
-        if index == 0
-            && number > 0
-            && let Ok(socket) = open()
-        {
-            self.sockets.push_back(socket);
-            if self.sockets.len() > OPEN_SOCKETS {
-                self.sockets.pop_front();
-            }
-        }
-        if let Some(socket) = self.sockets.back() {
-            // A refusal is a lost request.
-            let _ = socket.send_to(&(index as u64).to_be_bytes(), self.targets[index]);
-        }
+        let socket = &self.sockets[index % self.sockets.len()];
+        // A refusal is a lost request.
+        let _ = socket.send_to(&(index as u64).to_be_bytes(), self.targets[index]);
     }
 
     fn listen(&mut self, until: Instant) {

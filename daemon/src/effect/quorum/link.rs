@@ -2,7 +2,7 @@
 //!
 //! Lives on the election's thread. To the quorum go the record of members and the node leases as the store shows them, the
 //! node's own tenure and renewals; to the election comes the latest [`View`] as its [`Ground`]. Falling silent goes past both,
-//! straight through the [`Gate`](super::gate::Gate).
+//! straight through the [`Gate`].
 
 use std::sync::{Arc, OnceLock};
 
