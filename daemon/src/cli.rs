@@ -160,7 +160,7 @@ enum L2 {
     /// List them
     #[command(visible_alias = "ls")]
     List(Output),
-    /// The last changes of hands, the latest first: when, from whom, to whom, why, and how long nobody answered
+    /// The last VIPs that came to this node, the latest first: when, from whom, why, and for how long at most nobody answered
     History(Output),
 }
 

@@ -186,6 +186,11 @@ impl<G: Ground> Election<G> {
         }
     }
 
+    /// What the right to answer rests on.
+    pub fn ground(&self) -> &G {
+        &self.ground
+    }
+
     /// What the right to answer rests on, for the daemon to replace; followed by [`Event::Ground`].
     pub fn ground_mut(&mut self) -> &mut G {
         &mut self.ground

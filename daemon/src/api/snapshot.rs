@@ -23,7 +23,7 @@ pub trait Snapshot: Send + Sync + 'static {
     fn leases(&self) -> Vec<Lease>;
     /// Every address announced, by whichever node.
     fn announcements(&self) -> Vec<Announcement>;
-    /// The last hand-overs that this node has seen, the latest first.
+    /// The last VIPs that came to this node, the latest first.
     fn history(&self) -> Vec<HandOver>;
     /// Whether this node is drained, and what it still announces.
     fn drain(&self) -> Drain;
@@ -97,8 +97,7 @@ pub struct HandOver {
     pub to: Option<String>,
     /// `first`, `takeover`, `handover` or `continued`.
     pub cause: String,
-    /// How long nobody answered, where this node could measure it: from the end of the last holder's right (or the release
-    /// by it) to its own first answer.
+    /// For how long at most nobody answered: after a takeover, the time since the holder before was last heard.
     pub silence_ms: Option<u64>,
 }
 

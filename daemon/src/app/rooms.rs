@@ -101,13 +101,16 @@ impl Rooms {
         let gate = Arc::new(Gate::new(KernelDeadline::new(cell, deadline.clone())));
         let joined = Arc::new(OnceLock::new());
         let link = QuorumLink::new(gate.clone(), joined.clone(), secret.is_some());
-        let (lease_task, leases) =
-            LeaseTask::start(identity.clone(), settings.l2.election(), link, |events| {
-                FileLeases::open(&lease_dir, events).map_err(anyhow::Error::new)
-            })
-            .context("leases cannot be kept")?;
-
         let history = History::default();
+        let (lease_task, leases) = LeaseTask::start(
+            identity.clone(),
+            settings.l2.election(),
+            link,
+            history.clone(),
+            |events| FileLeases::open(&lease_dir, events).map_err(anyhow::Error::new),
+        )
+        .context("leases cannot be kept")?;
+
         let mark = DrainMark::new(&settings.state.dir);
         if mark.is_set() {
             warn!("this node is drained and announces nothing; `landfall undrain` ends that");

@@ -1,4 +1,4 @@
-//! The last changes of hands, as this node saw them. Fed by the election's thread; read by `landfall l2 history`.
+//! The last VIPs that came to this node. Fed by the election's thread; read by `landfall l2 history`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -36,6 +36,9 @@ pub trait Rights: Send {
     /// Everything that was in the store at `as_of` is in `table`.
     fn synced(&mut self, as_of: Moment, table: &LeaseTable);
 
+    /// When `node` was last heard, where this ground hears nodes.
+    fn last_heard(&self, ground: &Self::Ground, node: &NodeName) -> Option<Moment>;
+
     /// This node leaves for good. Whether there is anything to wait for.
     fn leave(&mut self) -> bool;
 

@@ -30,6 +30,7 @@ use tokio::sync::{oneshot, watch};
 use super::clock;
 use super::rights::Rights;
 use super::store::{Closed, Input, LeaseStore, StoreEvent, StoreEvents};
+use crate::effect::history::{Change, History};
 use crate::effect::quorum::task::Notice;
 
 /// Room for a burst of observations; senders wait beyond that.
@@ -187,6 +188,7 @@ impl LeaseTask {
         me: Identity,
         settings: Settings,
         rights: impl Rights + 'static,
+        history: History,
         open: impl FnOnce(StoreEvents) -> Result<S, E>,
     ) -> Result<(Self, LeaseHandle), E>
     where
@@ -214,6 +216,7 @@ impl LeaseTask {
                 node,
                 election,
                 rights,
+                history,
                 store,
                 refused: false,
                 outstanding: Outstanding::default(),
@@ -251,6 +254,7 @@ struct Work<S, R: Rights> {
     node: NodeName,
     election: Election<R::Ground>,
     rights: R,
+    history: History,
     store: S,
     /// This node may not run beside the others, and has been told to stop.
     refused: bool,
@@ -430,6 +434,30 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
         }
     }
 
+    /// Notes that a VIP came to this node. Gives how long nobody may have answered for it: after a takeover, the time since
+    /// the node that had it was last heard.
+    fn remember(&self, vip: &LeaseName, cause: Cause) -> Option<Duration> {
+        let (election, now) = (&self.election, clock::now());
+        let found = election.table().possession(vip);
+        let from = found.and_then(|found| found.previous.clone());
+        let heard = from
+            .as_ref()
+            .filter(|_| cause == Cause::Takeover)
+            .and_then(|from| self.rights.last_heard(election.ground(), from));
+        let silence = heard.map(|heard| now.since(heard));
+        if vip.carries_addresses() {
+            self.history.add(Change {
+                at: SystemTime::now(),
+                lease: vip.clone(),
+                from,
+                to: Some(self.node.clone()),
+                cause,
+                silence,
+            });
+        }
+        silence
+    }
+
     fn act(&mut self, action: Action, state: &mut LeaseState) {
         self.changed |= !matches!(action, Action::Cas(_) | Action::SetDeadline(_));
         match action {
@@ -445,7 +473,8 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
             }
             Action::SetDeadline(until) => self.rights.push(until),
             Action::Hold { vip, cause } => {
-                tracing::info!(%vip, %cause, "announcing");
+                let silence = self.remember(&vip, cause);
+                tracing::info!(%vip, %cause, ?silence, "announcing");
                 Arc::make_mut(&mut state.held).insert(vip, cause);
             }
             Action::Release { vip } => {

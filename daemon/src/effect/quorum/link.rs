@@ -215,6 +215,10 @@ impl Rights for QuorumLink {
         });
     }
 
+    fn last_heard(&self, ground: &QuorumGround, node: &NodeName) -> Option<Moment> {
+        ground.view.peers.get(node)?.heard_at
+    }
+
     fn leave(&mut self) -> bool {
         self.tell(Event::Leave);
         self.record().is_some_and(|record| record.members.len() > 1)

@@ -63,6 +63,10 @@ impl Rights for LeaseRights {
 
     fn synced(&mut self, _as_of: Moment, _table: &LeaseTable) {}
 
+    fn last_heard(&self, _ground: &LeaseGround, _node: &NodeName) -> Option<Moment> {
+        None
+    }
+
     fn leave(&mut self) -> bool {
         false
     }
@@ -88,9 +92,14 @@ fn start(node: &str, directory: &std::path::Path) -> Agent {
     };
     let deadline = Deadline::default();
     let open = |events| Ok::<_, StartError>(FileLeases::open(directory, events)?);
-    let (task, handle) =
-        LeaseTask::start(me, Settings::default(), LeaseRights(deadline.clone()), open)
-            .expect("it starts");
+    let (task, handle) = LeaseTask::start(
+        me,
+        Settings::default(),
+        LeaseRights(deadline.clone()),
+        History::default(),
+        open,
+    )
+    .expect("it starts");
     let announcer = handle.clone();
     std::thread::spawn(move || {
         let mut state = announcer.state();
