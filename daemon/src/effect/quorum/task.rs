@@ -261,6 +261,7 @@ impl<N: FnMut(Notice) -> bool> Work<N> {
                 }
             }
             self.handle(Event::Tick);
+            self.publish();
         }
     }
 
@@ -327,17 +328,21 @@ impl<N: FnMut(Notice) -> bool> Work<N> {
     }
 
     fn handle(&mut self, event: Event) {
-        let now = clock::now();
-        let actions = self.machine.handle(event, now);
+        let actions = self.machine.handle(event, clock::now());
         // The view before the notice of it.
-        {
-            let mut shared = lock(&self.handle.shared);
-            shared.view = self.machine.view(now);
-            shared.traffic = self.traffic;
+        if actions.contains(&Action::ViewChanged) {
+            self.publish();
         }
         for action in actions {
             self.act(action);
         }
+    }
+
+    /// Lets the others see what the machine says now. Once a turn is often enough, where nothing in it is news.
+    fn publish(&self) {
+        let mut shared = lock(&self.handle.shared);
+        shared.view = self.machine.view(clock::now());
+        shared.traffic = self.traffic;
     }
 
     fn act(&mut self, action: Action) {

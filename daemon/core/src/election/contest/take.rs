@@ -63,7 +63,12 @@ impl<G: Ground> Election<G> {
             .position(|node| **node == self.me.node)
             .map_or(0, |place| place + 1);
         let turn = self.settings.lease_retry_period * 2 * u32::try_from(place).unwrap_or(u32::MAX);
-        let at = (since.max(self.settled(pass.now)) + turn).max(claim.retry_at);
+        // What somebody had before is missed by its clients.
+        let settled = match found {
+            Some(_) => self.settled_at,
+            None => self.settled(pass.now),
+        };
+        let at = (since.max(settled) + turn).max(claim.retry_at);
         if pass.now < at {
             self.wake_at(Some(at));
         } else if pass.taking < TAKING_AT_ONCE {
@@ -78,7 +83,7 @@ impl<G: Ground> Election<G> {
         true
     }
 
-    /// From when on free VIPs are taken. Nodes that start together have leases before they have rights: for a while they
+    /// From when on VIPs that nobody ever had are taken. Nodes that start together have leases before they have rights: for a while they
     /// are waited for, so that all share from the start.
     fn settled(&self, now: Moment) -> Moment {
         let longest = self.settled_at + self.settings.lease_duration;
