@@ -96,6 +96,6 @@ binary:
 	@$(STEP) binary bash -c "$(STATIC) -p landfall && packaging/check-binary $(BINARY)"
 # Network namespaces and real packets, one scenario at a time.
 lab:
-	@LANDFALL_BIN=$(BINARY) $(STEP) lab cargo test --locked -p landfall-tests -- --test-threads=1
+	@LANDFALL_BIN=$(BINARY) $(STEP) lab cargo test --locked --no-fail-fast -p landfall-tests -- --test-threads=1
 packaging:
 	@$(STEP) packaging packaging/test $(BINARY)

@@ -349,7 +349,7 @@ pub fn heartbeats() -> Result<Recorded> {
     let stage = Stage::builder().nodes(5).start()?;
     // What follows a start (announcements once more, probes of the way) is over by then.
     std::thread::sleep(Duration::from_secs(5));
-    let costs = heartbeat::cost(&stage, Duration::from_secs(10))?;
+    let costs = heartbeat::cost(&stage, Duration::from_secs(30))?;
     println!("{costs:?}");
     let agents: Vec<f64> = costs.iter().map(|cost| cost.agent).collect();
     let rates: Vec<f64> = costs.iter().map(|cost| cost.kilobits).collect();

@@ -1,5 +1,7 @@
 //! Writes records: joins, leaves, settles what is joint, takes out who is gone, restores what was deleted.
 
+use std::time::Duration;
+
 use super::record::{Epoch, MemberRecord, Members};
 use super::rule::names;
 use super::{Action, Leases, Quorum, Survey};
@@ -147,11 +149,9 @@ impl Quorum {
     }
 
     /// The record that this node should write, over which revision, and how long to let others go first.
-    fn next_record(
-        &self,
-        now: Moment,
-    ) -> Option<(Option<Revision>, MemberRecord, std::time::Duration)> {
-        let turn = self.settings.heartbeat * 2 * self.rank();
+    fn next_record(&self, now: Moment) -> Option<(Option<Revision>, MemberRecord, Duration)> {
+        // Every event comes by here: what most do not need is not worked out.
+        let turn = || self.settings.heartbeat * 2 * self.rank();
         let (revision, there) = match &self.in_store {
             InStore::Unseen => return None,
             InStore::Absent if self.newest.is_none() => {
@@ -160,7 +160,7 @@ impl Quorum {
                     members: [self.me.node.clone()].into(),
                     previous: None,
                 };
-                return (self.term.is_some() && !self.leaving).then_some((None, first, turn));
+                return (self.term.is_some() && !self.leaving).then(|| (None, first, turn()));
             }
             InStore::Absent => (None, None),
             InStore::Unreadable(revision) => (Some(*revision), None),
@@ -171,39 +171,44 @@ impl Quorum {
         if there.is_none_or(|there| there.epoch < newest.epoch) {
             // The watch may be late; what is written over was seen, so that nothing newer is lost.
             let restores = adopted == Some(newest) && self.is_entitled(now);
-            return restores.then(|| (revision, newest.clone(), turn + self.settings.patience));
+            return restores.then(|| (revision, newest.clone(), turn() + self.settings.patience));
         }
         let next = |members: Members, previous| MemberRecord {
             epoch: newest.epoch.next(),
             members,
             previous,
         };
-        let mut members = newest.members.clone();
         let me = &self.me.node;
         if newest.previous.is_some() {
             let settles = adopted == Some(newest)
                 && names(newest, me)
                 && (self.term.is_some() || self.leaving);
-            let record = next(members, None);
-            return (settles && self.all_have_adopted(newest)).then_some((revision, record, turn));
+            let settled = || (revision, next(newest.members.clone(), None), turn());
+            return (settles && self.all_have_adopted(newest)).then(settled);
         }
-        let wait = if self.leaving {
-            members.remove(me).then_some(Default::default())
-        } else if !members.contains(me) {
-            let joins = self.term.is_some() && members.insert(me.clone());
-            joins.then_some(Default::default())
-        } else if adopted == Some(newest) && self.is_entitled(now) {
-            let forgotten = members
-                .iter()
-                .find(|node| **node != *me && self.is_forgotten(node, now))
-                .cloned();
-            forgotten
-                .is_some_and(|node| members.remove(&node))
-                .then_some(turn)
-        } else {
-            None
+        let (leaver, wait) = match (self.leaving, newest.members.contains(me)) {
+            (true, false) => return None,
+            (true, true) => (Some(me), Duration::ZERO),
+            (false, false) => {
+                self.term?;
+                (None, Duration::ZERO)
+            }
+            (false, true) => {
+                let mut others = newest.members.iter().filter(|node| *node != me);
+                let forgotten = others.find(|node| self.is_forgotten(node, now))?;
+                if adopted != Some(newest) || !self.is_entitled(now) {
+                    return None;
+                }
+                (Some(forgotten), turn())
+            }
         };
-        Some((revision, next(members, Some(newest.members.clone())), wait?))
+        let mut members = newest.members.clone();
+        match leaver {
+            Some(node) => members.remove(node),
+            None => members.insert(me.clone()),
+        };
+        let record = next(members, Some(newest.members.clone()));
+        Some((revision, record, wait))
     }
 
     fn is_forgotten(&self, node: &crate::model::NodeName, now: Moment) -> bool {

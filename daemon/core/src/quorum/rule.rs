@@ -1,6 +1,6 @@
 //! One rule that a right rests on: a set of members, and who of them grants.
 
-use super::record::{GroundKind, MemberRecord, Members, granters_of, ground_of};
+use super::record::{GroundKind, MAX_GRANTERS, MemberRecord, Members, granters_of, ground_of};
 use crate::model::NodeName;
 
 /// A set of members and what a right rests on among them.
@@ -28,9 +28,13 @@ impl Rule {
 
     /// The greatest value that a majority of the granters has at least.
     pub(super) fn majority_has<T: Ord>(&self, value: impl Fn(&NodeName) -> T) -> Option<T> {
-        let mut values: Vec<T> = self.granters.iter().map(value).collect();
+        // There are few, and every heartbeat asks: no room is allocated for them.
+        let mut values = [const { None }; MAX_GRANTERS];
+        for (slot, granter) in values.iter_mut().zip(&self.granters) {
+            *slot = Some(value(granter));
+        }
         values.sort_unstable_by(|a, b| b.cmp(a));
-        values.into_iter().nth(self.majority() - 1)
+        values.into_iter().nth(self.majority() - 1).flatten()
     }
 
     /// Whether `holds` of a majority of the granters.

@@ -126,7 +126,7 @@ impl Seal {
     fn holds(&self, text: &[u8], tag: &[u8]) -> bool {
         let Some(key) = &self.0 else { return true };
         let tag = tag.first_chunk::<TAG_LEN>();
-        tag.is_some_and(|tag| key.verifies(text, tag))
+        tag.is_some_and(|tag| key.verifies(&[text], tag))
     }
 }
 
@@ -244,7 +244,7 @@ impl Message {
         let length = u16::try_from(out.len()).expect("frames are no longer than an MTU");
         out[2..4].copy_from_slice(&length.to_be_bytes());
         if let Some(key) = &seal.0 {
-            let tag = key.tag(&out);
+            let tag = key.tag(&[&out]);
             out.extend_from_slice(&tag);
         }
         out

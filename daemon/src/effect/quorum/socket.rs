@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
-use landfall_core::model::{Link, LinkIndex};
+use landfall_core::model::{Link, LinkIndex, LinkKind};
 use nix::sys::socket::{
     ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg, sendmsg,
 };
@@ -27,12 +27,13 @@ pub struct Road {
 }
 
 /// The ways from a node with the interfaces `own` to one with the interfaces `theirs`: one for each of its
-/// interfaces that is up and shares a subnet with one of theirs (by IPv4 where both have it), else one by the
-/// routing table.
+/// uplinks that is up and shares a subnet with one of theirs (by IPv4 where both have it), else one by the
+/// routing table. Pods' interfaces lead to no node, though every interface has the subnet of link-local addresses.
 #[must_use]
 pub fn roads(own: &[Link], theirs: &[Link]) -> Vec<Road> {
     let mut roads = Vec::new();
-    for link in own.iter().filter(|link| link.up) {
+    let uplinks = own.iter().filter(|link| link.kind == LinkKind::Uplink);
+    for link in uplinks.filter(|link| link.up) {
         let addresses = theirs.iter().flat_map(|link| &link.addresses);
         let shared = addresses.filter(|held| {
             let there = held.address;
@@ -158,11 +159,13 @@ impl Sockets {
         Ok(())
     }
 
-    /// Takes what has arrived, up to `most` datagrams, so that a flood cannot keep the caller from its other work.
-    pub fn receive(&mut self, most: usize, mut take: impl FnMut(&[u8])) {
+    /// Takes what has arrived at the sockets that are `readable`, in the order of [`Self::descriptors`]; up to `most`
+    /// datagrams, so that a flood cannot keep the caller from its other work.
+    pub fn receive(&mut self, readable: &[bool], most: usize, mut take: impl FnMut(&[u8])) {
         let mut left = most;
-        for socket in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
-            while left > 0 {
+        let sockets = [Some(&self.v4), self.v6.as_ref()].into_iter().flatten();
+        for (socket, readable) in sockets.zip(readable) {
+            while *readable && left > 0 {
                 let mut octets = [IoSliceMut::new(&mut self.buffer)];
                 let got = recvmsg::<SockaddrStorage>(
                     socket.as_raw_fd(),
@@ -188,7 +191,7 @@ impl Sockets {
 
 #[cfg(test)]
 mod tests {
-    use landfall_core::model::{LinkAddress, LinkKind};
+    use landfall_core::model::LinkAddress;
 
     use super::*;
 
@@ -246,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn the_interface_of_a_pod_is_no_road_for_all_its_link_local_address() {
+        let mut pod = link(3, &[("10.244.1.1", 32), ("fe80::3", 64)]);
+        pod.kind = LinkKind::Pod;
+        let own = [link(2, &[("10.0.0.1", 24), ("fe80::2", 64)]), pod];
+        let theirs = [link(7, &[("10.0.0.2", 24), ("fe80::7", 64)])];
+        let lan = Road {
+            interface: Some(LinkIndex(2)),
+            to: "10.0.0.2".parse().expect("an address"),
+        };
+        assert_eq!(roads(&own, &theirs), [lan]);
+    }
+
+    #[test]
     fn a_datagram_crosses_the_loopback_in_either_family() {
         let port = {
             let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
@@ -258,7 +274,7 @@ mod tests {
         };
         sockets.send(to_self("127.0.0.1"), b"four").expect("sent");
         let mut heard = Vec::new();
-        sockets.receive(10, |datagram| heard.push(datagram.to_vec()));
+        sockets.receive(&[true, true], 10, |datagram| heard.push(datagram.to_vec()));
         assert_eq!(heard, [b"four"]);
     }
 }

@@ -246,27 +246,29 @@ impl<N: FnMut(Notice) -> bool> Work<N> {
     fn run(mut self, waiting: &Receiver<Event>, cancel: &CancellationToken) {
         self.handle(Event::Tick);
         while !cancel.is_cancelled() {
-            let arrived = self.wait();
+            let readable = self.wait();
             if self.links.has_changed().unwrap_or(false)
                 || self.peers.has_changed().unwrap_or(false)
             {
                 self.find_roads();
             }
-            for event in waiting.try_iter() {
+            let mut events: Vec<Event> = waiting.try_iter().collect();
+            if readable.contains(&true) {
+                events.extend(self.receive(&readable));
+            }
+            // Any event does what a tick does.
+            if events.is_empty() {
+                events.push(Event::Tick);
+            }
+            for event in events {
                 self.handle(event);
             }
-            if arrived {
-                for event in self.receive() {
-                    self.handle(event);
-                }
-            }
-            self.handle(Event::Tick);
             self.publish();
         }
     }
 
-    /// Waits for a datagram, a nudge, or the machine's time. Tells whether there are datagrams.
-    fn wait(&self) -> bool {
+    /// Waits for a datagram, a nudge, or the machine's time. Tells of each socket whether there are datagrams.
+    fn wait(&self) -> Vec<bool> {
         let longest = Duration::from_millis(100);
         let until = self.machine.poll_deadline();
         let wait = until.map_or(longest, |at| at.since(clock::now()).min(longest));
@@ -285,7 +287,8 @@ impl<N: FnMut(Notice) -> bool> Work<N> {
         }
         polled[1..]
             .iter()
-            .any(|socket| !socket.revents().is_empty())
+            .map(|socket| !socket.revents().is_empty())
+            .collect()
     }
 
     fn find_roads(&mut self) {
@@ -298,20 +301,22 @@ impl<N: FnMut(Notice) -> bool> Work<N> {
             .collect();
     }
 
-    fn receive(&mut self) -> Vec<Event> {
+    fn receive(&mut self, readable: &[bool]) -> Vec<Event> {
         let (Some(sockets), Some(key)) = (&mut self.sockets, &self.key) else {
             return Vec::new();
         };
         let (mut events, mut refusal) = (Vec::new(), None);
         let traffic = &mut self.traffic;
-        sockets.receive(AT_ONCE, |datagram| match wire::decode(datagram, key) {
-            Ok(message) => {
-                traffic.received += 1;
-                events.push(Event::Received(message));
-            }
-            Err(error) => {
-                traffic.refused += 1;
-                refusal = Some(error);
+        sockets.receive(readable, AT_ONCE, |datagram| {
+            match wire::decode(datagram, key) {
+                Ok(message) => {
+                    traffic.received += 1;
+                    events.push(Event::Received(message));
+                }
+                Err(error) => {
+                    traffic.refused += 1;
+                    refusal = Some(error);
+                }
             }
         });
         if let Some(error) = refusal {

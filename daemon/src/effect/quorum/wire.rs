@@ -148,13 +148,11 @@ pub fn encode(message: &Message, key: &Key) -> Vec<u8> {
     let mut datagram = Vec::with_capacity(256);
     datagram.extend_from_slice(&MAGIC);
     datagram.extend_from_slice(&[VERSION, 0]);
-    let datagram = postcard::to_extend(&frame, datagram).expect("plain data has a form");
-    let tag = key.tag(&datagram);
-    let mut whole = Vec::with_capacity(datagram.len() + TAG_LEN);
-    whole.extend_from_slice(&datagram[..HEADER_LEN]);
-    whole.extend_from_slice(&tag);
-    whole.extend_from_slice(&datagram[HEADER_LEN..]);
-    whole
+    datagram.extend_from_slice(&[0; TAG_LEN]);
+    let mut datagram = postcard::to_extend(&frame, datagram).expect("plain data has a form");
+    let tag = key.tag(&[&datagram[..HEADER_LEN], &datagram[BODY_AT..]]);
+    datagram[HEADER_LEN..BODY_AT].copy_from_slice(&tag);
+    datagram
 }
 
 /// The message in `datagram`.
@@ -174,8 +172,7 @@ pub fn decode(datagram: &[u8], key: &Key) -> Result<Message, WireError> {
         .and_then(|tag| tag.try_into().ok())
         .ok_or(WireError::Foreign)?;
     let body = &datagram[BODY_AT..];
-    let signed = [header, body].concat();
-    if !key.verifies(&signed, tag) {
+    if !key.verifies(&[header, body], tag) {
         return Err(WireError::Tag);
     }
     let (frame, _later): (Frame<'_>, _) =
