@@ -6,6 +6,7 @@
 
 pub mod election;
 pub mod model;
+pub mod node;
 pub mod plan;
 pub mod quorum;
 pub mod report;

@@ -15,6 +15,7 @@ use landfall_arp_responder::takeover::AnnounceTiming;
 use landfall_arp_responder::{AnswerCounts, Deadline, ResponderTask, Timing};
 use landfall_core::election::{BootId, Content, Identity, Incarnation, LeaseName, Record, Term};
 use landfall_core::model::{NodeName, SourceId};
+use landfall_core::node::no_key;
 use landfall_core::plan::PlanSettings;
 use landfall_core::quorum::{self as core_quorum, Quorum};
 use landfall_ebpf::announce::{Announcements, DeadlineCell};
@@ -34,7 +35,7 @@ use crate::effect::moved::{self, MovedReport};
 use crate::effect::quorum::disk::Disk;
 use crate::effect::quorum::gate::Gate;
 use crate::effect::quorum::key::Secret;
-use crate::effect::quorum::link::{QuorumLink, no_key};
+use crate::effect::quorum::link;
 use crate::effect::{liveness, membership, quorum};
 use crate::reconciler::{self, Published, Reconciler};
 use crate::source::{Batch, ClassPolicy, links, manifest};
@@ -100,7 +101,7 @@ impl Rooms {
         }
         let gate = Arc::new(Gate::new(KernelDeadline::new(cell, deadline.clone())));
         let joined = Arc::new(OnceLock::new());
-        let link = QuorumLink::new(gate.clone(), joined.clone(), secret.is_some());
+        let link = link::link(gate.clone(), joined.clone(), secret.is_some());
         let history = History::default();
         let (lease_task, leases) = LeaseTask::start(
             identity.clone(),

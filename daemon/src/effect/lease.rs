@@ -8,13 +8,11 @@ pub mod clock;
 mod codec;
 mod file_leases;
 mod files;
-mod rights;
 mod store;
 pub mod task;
 mod watch;
 
 pub use file_leases::FileLeases;
 pub use files::{FileLeaseError, LeaseDirectory};
-pub use rights::Rights;
 pub use store::{Closed, LeaseStore, LeaseStoreError, StoreEvent, StoreEvents};
 pub use task::{DeadlineSink, LeaseHandle, LeaseState, LeaseTask};

@@ -15,9 +15,9 @@
 use std::sync::mpsc::SyncSender;
 
 use landfall_core::election::{Event, LeaseName, LeaseTable, Outcome, RequestId, Write};
+use landfall_core::node::Notice;
 
 use super::files::FileLeaseError;
-use crate::effect::quorum::task::Notice;
 
 #[cfg(doc)]
 use landfall_core::election::Content;

@@ -1,8 +1,8 @@
 //! The election's thread.
 //!
 //! A thread of the operating system, not a task: what moves the kernel's deadline on must not wait behind
-//! anything on the async threads. It reads `CLOCK_BOOTTIME`, feeds the [`Election`] and carries out its
-//! actions in order: writes go to the store, which never blocks; the deadline goes straight into the
+//! anything on the async threads. It reads `CLOCK_BOOTTIME`, makes the turns of the [`ElectionSide`] and carries
+//! out its actions in order: writes go to the store, which never blocks; falling silent goes straight into the
 //! kernel by [`DeadlineSink`].
 //!
 //! Channels: in, one bounded queue (`QUEUE`) of store events, planner's words and confirmations; out, a
@@ -21,26 +21,21 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use landfall_core::election::{
-    Action, Cause, DesiredVips, Election, Event, Identity, LeaseKind, LeaseName, LeaseTable,
-    Membership, Moment, Record, RequestId, Settings, Write,
+    Action, Cause, DesiredVips, Event, Identity, LeaseName, LeaseTable, Membership, Moment, Record,
+    Settings,
 };
 use landfall_core::model::NodeName;
+use landfall_core::node::{self, Answers, ElectionSide, Notice, Request, Rights};
 use tokio::sync::{oneshot, watch};
 
 use super::clock;
-use super::rights::Rights;
 use super::store::{Closed, Input, LeaseStore, StoreEvent, StoreEvents};
 use crate::effect::history::{Change, History};
-use crate::effect::quorum::task::Notice;
 
 /// Room for a burst of observations; senders wait beyond that.
 const QUEUE: usize = 4096;
 /// Events decided on together.
 const BATCH: usize = 1024;
-/// Marks writes of the record of members, of which one is under way at a time. The election counts from zero.
-const MEMBERS_REQUEST: RequestId = RequestId(u64::MAX);
-/// How long a node that stops waits to be out of the record. One that is not is taken out by the others later.
-const LEAVE_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Where the deadline goes: the kernel program's map, or the socket responder. Called on the election's
 /// thread; must not block.
@@ -187,7 +182,7 @@ impl LeaseTask {
     pub fn start<S, E>(
         me: Identity,
         settings: Settings,
-        rights: impl Rights + 'static,
+        rights: impl Rights<Ground: Send> + Send + 'static,
         history: History,
         open: impl FnOnce(StoreEvents) -> Result<S, E>,
     ) -> Result<(Self, LeaseHandle), E>
@@ -198,7 +193,7 @@ impl LeaseTask {
         let (input, inputs) = sync_channel(QUEUE);
         let store = open(StoreEvents(input.clone()))?;
         let node = me.node.clone();
-        let election = Election::on(rights.ground(), me, settings, clock::now());
+        let side = ElectionSide::new(me, settings, rights, clock::now());
         let (publish, state) = watch::channel(LeaseState {
             synced: false,
             ready: false,
@@ -214,15 +209,10 @@ impl LeaseTask {
         let work = move || {
             Work {
                 node,
-                election,
-                rights,
+                side,
                 history,
                 store,
                 refused: false,
-                outstanding: Outstanding::default(),
-                synced: false,
-                planned: false,
-                looked_at: None,
                 changed: false,
                 payload_changes: 0,
             }
@@ -241,28 +231,13 @@ impl LeaseTask {
     }
 }
 
-/// What the end of the thread waits for.
-#[derive(Clone, Copy, Debug, Default)]
-struct Outstanding {
-    /// The record of members is to be rid of this node, until then at most.
-    left_by: Option<Moment>,
-    /// The election has ended.
-    ended: bool,
-}
-
 struct Work<S, R: Rights> {
     node: NodeName,
-    election: Election<R::Ground>,
-    rights: R,
+    side: ElectionSide<R>,
     history: History,
     store: S,
-    /// This node may not run beside the others, and has been told to stop.
+    /// It has been told why this node may not run beside the others.
     refused: bool,
-    outstanding: Outstanding,
-    synced: bool,
-    planned: bool,
-    /// All that was in the store at this moment is known.
-    looked_at: Option<Moment>,
     /// The state is not as it was published.
     changed: bool,
     /// The payloads published are those of this count.
@@ -273,10 +248,7 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
     fn run(mut self, inputs: &Receiver<Input>, publish: &watch::Sender<LeaseState>) {
         let mut state = publish.borrow().clone();
         while !state.stopped {
-            let wait = self
-                .election
-                .poll_deadline()
-                .map(|at| at.since(clock::now()));
+            let wait = self.side.poll_deadline().map(|at| at.since(clock::now()));
             // Nothing due: look again after a while, as a suspended machine's timers stand still.
             let wait = wait
                 .unwrap_or(Duration::from_secs(1))
@@ -287,84 +259,27 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let now = clock::now();
-            let mut events = vec![Event::Tick];
             for input in first.into_iter().chain(inputs.try_iter().take(BATCH)) {
-                self.take_in(input, &mut events, &mut state);
+                self.take_in(input, &mut state);
             }
             let unix = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs());
-            self.election.set_wall_clock(unix);
-            self.refuse(&mut events, &mut state);
-            self.rights.refresh(self.election.ground_mut());
-            for action in self.election.handle_all(events, now) {
-                self.act(action, &mut state);
+            self.side.set_wall_clock(unix);
+            for action in self.side.decide(now) {
+                self.act(action);
             }
-            self.read_election(&mut state);
-            let term = match state.membership {
-                Membership::Inside(term) => Some(term),
-                _ => None,
-            };
-            let (ground, table) = self.election.ground_and_table();
-            self.rights.follow(ground, term, table);
-            if let Some(as_of) = self.looked_at.take() {
-                self.rights.synced(as_of, table);
-            }
-            self.end(now, &mut state);
+            self.side.follow();
+            self.read_side(now, &mut state);
             if std::mem::take(&mut self.changed) {
                 publish.send_replace(state.clone());
             }
         }
     }
 
-    /// Stops where this node may not run beside the others.
-    fn refuse(&mut self, events: &mut Vec<Event>, state: &mut LeaseState) {
-        if self.refused {
-            return;
-        }
-        if let Some(reason) = self.rights.refusal(&self.node) {
-            tracing::error!(reason, "this node announces nothing any more");
-            self.refused = true;
-            self.changed = true;
-            state.trouble = Some(reason);
-            events.push(Event::Stop);
-        }
-    }
-
-    /// Ends the thread once the election has ended and the record of members is rid of this node, or that takes too long.
-    fn end(&mut self, now: Moment, state: &mut LeaseState) {
-        let waits = self.outstanding.left_by.is_some_and(|by| now < by);
-        if self.outstanding.ended && !waits && !state.stopped {
-            state.stopped = true;
-            self.changed = true;
-        }
-    }
-
-    /// Takes over what the election tells without an action.
-    fn read_election(&mut self, state: &mut LeaseState) {
-        let ready = self.synced && self.planned;
-        let membership = self.election.membership();
-        if (state.synced, state.ready, state.membership) != (self.synced, ready, membership) {
-            (state.synced, state.ready, state.membership) = (self.synced, ready, membership);
-            self.changed = true;
-        }
-        if !Arc::ptr_eq(&state.live, self.election.live()) {
-            state.live = Arc::clone(self.election.live());
-            self.changed = true;
-        }
-        let table = self.election.table();
-        if self.payload_changes != table.payload_changes() {
-            self.payload_changes = table.payload_changes();
-            let leases = table.nodes().filter_map(|(_, seen)| seen.record.as_ref());
-            let payloads = leases.map(|lease| (lease.node.clone(), Arc::clone(&lease.payload)));
-            state.payloads = Arc::new(payloads.collect());
-            self.changed = true;
-        }
-    }
-
-    fn take_in(&mut self, input: Input, events: &mut Vec<Event>, state: &mut LeaseState) {
-        match input {
-            Input::Store(StoreEvent::Election(event)) => self.take_in_store(event, events),
+    fn take_in(&mut self, input: Input, state: &mut LeaseState) {
+        let input = match input {
+            Input::Store(StoreEvent::Election(event)) => node::Input::Store(event),
             Input::Store(StoreEvent::Trouble(error)) => {
                 let text = chain(&error);
                 if state.trouble.as_ref() != Some(&text) {
@@ -372,78 +287,84 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
                 }
                 state.trouble = Some(text);
                 self.changed = true;
+                return;
             }
             Input::Store(StoreEvent::Recovered) => {
                 tracing::info!("lease store works again");
                 state.trouble = None;
                 self.changed = true;
+                return;
             }
-            Input::Quorum(notice) => match notice {
-                Notice::WriteRecord { expected, record } => self.store.submit(Write {
-                    request: MEMBERS_REQUEST,
-                    name: LeaseName::members(),
-                    expected,
-                    record: Some(Record::Members(record)),
-                }),
-                Notice::Survey(number) => {
-                    self.rights.survey(number, clock::now());
-                    self.store.look();
-                }
-                Notice::ViewChanged => events.push(Event::Ground),
-                Notice::Left => self.outstanding.left_by = None,
-            },
-            Input::Election(event) => {
-                if event == Event::Stop && self.rights.leave() {
-                    self.outstanding.left_by = Some(clock::now() + LEAVE_WITHIN);
-                }
-                self.planned |= matches!(event, Event::Desired(_));
-                match &event {
-                    Event::Released(vip) if state.releasing.contains(vip) => {
-                        Arc::make_mut(&mut state.releasing).remove(vip);
-                        self.changed = true;
-                    }
-                    Event::Silenced if state.silencing => {
-                        state.silencing = false;
-                        self.changed = true;
-                    }
-                    _ => {}
-                }
-                events.push(event);
-            }
+            Input::Quorum(notice) => node::Input::Quorum(notice),
+            Input::Election(event) => node::Input::Agent(event),
             // Whoever asked may have gone.
-            Input::List(answer) => _ = answer.send(self.election.table().clone()),
+            Input::List(answer) => {
+                let _ = answer.send(self.side.election().table().clone());
+                return;
+            }
+        };
+        match self.side.take_in(input, clock::now()) {
+            Some(Request::Submit(write)) => self.store.submit(write),
+            Some(Request::Look) => self.store.look(),
+            None => {}
         }
     }
 
-    fn take_in_store(&mut self, event: Event, events: &mut Vec<Event>) {
-        match event {
-            Event::Observed {
-                name,
-                revision,
-                content,
-            } if name.kind() == LeaseKind::Members => self.rights.record_seen(revision, &content),
-            Event::Done { request, outcome } if request == MEMBERS_REQUEST => {
-                self.rights.write_ended(outcome);
-            }
-            Event::Synced { as_of } => {
-                self.synced = true;
-                self.looked_at = Some(as_of);
-                events.push(event);
-            }
-            event => events.push(event),
+    /// Takes over what the turn has come to.
+    fn read_side(&mut self, now: Moment, state: &mut LeaseState) {
+        let (side, election) = (&self.side, self.side.election());
+        let flags = (side.is_synced(), side.is_ready(), election.membership());
+        if (state.synced, state.ready, state.membership) != flags {
+            (state.synced, state.ready, state.membership) = flags;
+            self.changed = true;
+        }
+        let Answers {
+            held,
+            releasing,
+            silencing,
+        } = side.answers();
+        if !Arc::ptr_eq(&state.held, held)
+            || !Arc::ptr_eq(&state.releasing, releasing)
+            || state.silencing != *silencing
+        {
+            (state.held, state.releasing) = (Arc::clone(held), Arc::clone(releasing));
+            state.silencing = *silencing;
+            self.changed = true;
+        }
+        if !Arc::ptr_eq(&state.live, election.live()) {
+            state.live = Arc::clone(election.live());
+            self.changed = true;
+        }
+        let table = election.table();
+        if self.payload_changes != table.payload_changes() {
+            self.payload_changes = table.payload_changes();
+            let leases = table.nodes().filter_map(|(_, seen)| seen.record.as_ref());
+            let payloads = leases.map(|lease| (lease.node.clone(), Arc::clone(&lease.payload)));
+            state.payloads = Arc::new(payloads.collect());
+            self.changed = true;
+        }
+        if let (Some(reason), false) = (side.refusal(), self.refused) {
+            tracing::error!(reason, "this node announces nothing any more");
+            self.refused = true;
+            state.trouble = Some(reason.to_owned());
+            self.changed = true;
+        }
+        if side.is_over(now) {
+            state.stopped = true;
+            self.changed = true;
         }
     }
 
     /// Notes that a VIP came to this node. Gives how long nobody may have answered for it: after a takeover, the time since
     /// the node that had it was last heard.
     fn remember(&self, vip: &LeaseName, cause: Cause) -> Option<Duration> {
-        let (election, now) = (&self.election, clock::now());
+        let (election, now) = (self.side.election(), clock::now());
         let found = election.table().possession(vip);
         let from = found.and_then(|found| found.previous.clone());
         let heard = from
             .as_ref()
             .filter(|_| cause == Cause::Takeover)
-            .and_then(|from| self.rights.last_heard(election.ground(), from));
+            .and_then(|from| self.side.last_heard(from));
         let silence = heard.map(|heard| now.since(heard));
         if vip.carries_addresses() {
             self.history.add(Change {
@@ -458,8 +379,8 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
         silence
     }
 
-    fn act(&mut self, action: Action, state: &mut LeaseState) {
-        self.changed |= !matches!(action, Action::Cas(_) | Action::SetDeadline(_));
+    fn act(&mut self, action: Action) {
+        self.side.carry_out(&action);
         match action {
             Action::Cas(write) => {
                 if let Some(Record::Node(lease)) = &write.record
@@ -471,28 +392,15 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
                 }
                 self.store.submit(write);
             }
-            Action::SetDeadline(until) => self.rights.push(until),
             Action::Hold { vip, cause } => {
                 let silence = self.remember(&vip, cause);
                 tracing::info!(%vip, %cause, ?silence, "announcing");
-                Arc::make_mut(&mut state.held).insert(vip, cause);
             }
-            Action::Release { vip } => {
-                tracing::info!(%vip, "no longer announcing");
-                Arc::make_mut(&mut state.held).remove(&vip);
-                Arc::make_mut(&mut state.releasing).insert(vip);
-            }
-            Action::Silence => {
-                self.rights.silence();
-                state.held = Arc::default();
-                state.releasing = Arc::default();
-                state.silencing = true;
-            }
+            Action::Release { vip } => tracing::info!(%vip, "no longer announcing"),
             Action::Superseded => {
                 tracing::error!("a newer agent of this node has taken over its lease");
-                state.stopped = true;
             }
-            Action::Stopped => self.outstanding.ended = true,
+            Action::SetDeadline(_) | Action::Silence | Action::Stopped => {}
         }
     }
 }

@@ -1,31 +1,27 @@
-//! The one door to the kernel's deadline.
-//!
-//! The quorum's thread pushes the deadline for the term it holds grants for; the election's thread shuts the door when the
-//! node has to fall silent, and opens it for the next term. A deadline that was on its way when the door was shut finds it
-//! shut: whoever shuts it knows on return that nothing is answered.
+//! The [`Door`] to the kernel's deadline, for two threads, with the kernel behind it: whoever shuts it knows on return that
+//! nothing is answered.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use landfall_core::election::{Moment, Term};
+use landfall_core::node::Door;
 
 use crate::effect::lease::DeadlineSink;
 
-/// The door.
+/// The door and what is behind it.
 pub struct Gate(Mutex<Inner>);
 
 struct Inner {
     sink: Box<dyn DeadlineSink>,
-    open_for: Option<Term>,
-    pushed: Option<Moment>,
+    door: Door,
 }
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = self.lock();
         f.debug_struct("Gate")
-            .field("open_for", &inner.open_for)
-            .field("pushed", &inner.pushed)
+            .field("door", &inner.door)
             .finish_non_exhaustive()
     }
 }
@@ -35,40 +31,37 @@ impl Gate {
     pub fn new(sink: impl DeadlineSink + 'static) -> Self {
         Self(Mutex::new(Inner {
             sink: Box::new(sink),
-            open_for: None,
-            pushed: None,
+            door: Door::default(),
         }))
     }
 
     /// Lets deadlines for `term` through.
     pub fn open(&self, term: Term) {
-        self.lock().open_for = Some(term);
+        self.lock().door.open(term);
     }
 
     /// Lets nothing through any more, and takes back what went through. In force when this returns.
     pub fn shut(&self) {
         let mut inner = self.lock();
-        inner.open_for = None;
-        inner.pushed = None;
+        inner.door.shut();
         inner.sink.silence();
     }
 
     /// The node may answer in `term` until `until`, or not at all.
     pub fn push(&self, term: Term, until: Option<Moment>) {
         let mut inner = self.lock();
-        if inner.open_for != Some(term) {
+        if !inner.door.push(term, until) {
             return;
         }
         match until {
             Some(until) => inner.sink.push(until),
             None => inner.sink.silence(),
         }
-        inner.pushed = until;
     }
 
     /// The deadline in force, as far as this process knows.
     pub fn pushed(&self) -> Option<Moment> {
-        self.lock().pushed
+        self.lock().door.pushed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

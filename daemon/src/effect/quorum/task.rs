@@ -18,9 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use landfall_core::election::Revision;
 use landfall_core::model::{Link, NodeName};
-use landfall_core::quorum::record::MemberRecord;
+use landfall_core::node::Notice;
 use landfall_core::quorum::{Action, Event, Quorum, View};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::watch;
@@ -40,24 +39,6 @@ const QUEUE: usize = 1024;
 const AT_ONCE: usize = 256;
 /// How often a foreign or forged datagram is told of at most.
 const COMPLAIN: Duration = Duration::from_secs(30);
-
-/// What the machine wants of others than this thread.
-#[derive(Debug)]
-pub enum Notice {
-    /// Write the members' record, expecting this revision of it.
-    WriteRecord {
-        /// The revision to expect; nothing where there must be none.
-        expected: Option<Revision>,
-        /// What to write.
-        record: MemberRecord,
-    },
-    /// Read the record and all node leases afresh; answered by [`Event::Surveyed`] with this number.
-    Survey(u64),
-    /// The view has changed in what it says, and not only in how long it holds.
-    ViewChanged,
-    /// This node is no longer a member, as it asked.
-    Left,
-}
 
 /// Counts of what came in and went out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,13 @@
-//! What gives this node its right to answer, as the election's thread deals with it: the seam to the quorum.
+//! What gives this node its right to answer, as the election's side deals with it: the seam to the quorum.
 
-use landfall_core::election::ground::Ground;
-use landfall_core::election::{Content, LeaseTable, Moment, Outcome, Revision, Term};
-use landfall_core::model::NodeName;
+use crate::election::ground::Ground;
+use crate::election::{Content, LeaseTable, Moment, Outcome, Revision, Term};
+use crate::model::NodeName;
 
 /// The other end of the election's [`Ground`]. Called on the election's thread; must not block.
-pub trait Rights: Send {
+pub trait Rights {
     /// The ground the election stands on.
-    type Ground: Ground + Send;
+    type Ground: Ground;
 
     /// The ground at the start: no right.
     fn ground(&self) -> Self::Ground;
