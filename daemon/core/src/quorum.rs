@@ -86,6 +86,8 @@ pub struct Quorum {
     set: Option<(Term, Option<Moment>)>,
     /// Since when the right would be lost with any one granter more, because others refuse the term.
     brittle_since: Option<Moment>,
+    /// Since when a quorum has given no right, and others refuse the term.
+    starved_since: Option<Moment>,
     /// A deadline has to be set although none may be.
     silence: bool,
 
@@ -142,6 +144,7 @@ impl Quorum {
             renewed: None,
             set: None,
             brittle_since: None,
+            starved_since: None,
             silence: false,
             peers: BTreeMap::new(),
             lapsed: BTreeMap::new(),

@@ -45,18 +45,24 @@ impl Quorum {
     }
 
     /// Whether the node should begin another term: this one can gain no right any more, or it lost it where some refuse
-    /// it, or for a while now it could not do without any one of those that still grant.
+    /// it, or for a while now it could not do without any one of those that still grant, or it has been without a right
+    /// where some refuse it.
     pub(super) fn is_refused(&self, now: Moment) -> bool {
         let Some(term) = self.term else { return false };
         let brittle = self
             .brittle_since
             .is_some_and(|since| now >= since + self.settings.patience || !self.is_entitled(now));
+        // Who would grant has granted by then.
+        let starved = self
+            .starved_since
+            .is_some_and(|since| now >= since + self.settings.promise());
         brittle
+            || starved
             || self.refused_by_me(&self.me.node) >= Some(term)
             || self.lapsed.get(&self.me.node) >= Some(&term)
     }
 
-    /// Notes since when refusals of the node's term have left it no granter to spare.
+    /// Notes since when refusals of the node's term have left it no granter to spare, or matter as others are gone.
     pub(super) fn notice_brittle(&mut self, now: Moment) {
         let term = self.term;
         let refuses = |node: &NodeName| {
@@ -66,15 +72,15 @@ impl Quorum {
                 .copied();
             term.is_some() && refused >= term
         };
-        let brittle = self
-            .rules
-            .iter()
-            .filter(|rule| rule.is_quorum())
-            .any(|rule| {
-                let refusing = rule.granters.iter().filter(|node| refuses(node)).count();
-                refusing > 0 && rule.granters.len() - refusing <= rule.majority()
-            });
+        let (mut brittle, mut starved) = (false, false);
+        for rule in self.rules.iter().filter(|rule| rule.is_quorum()) {
+            let refusing = rule.granters.iter().filter(|node| refuses(node)).count();
+            let spare = rule.granters.len() - refusing > rule.majority();
+            brittle |= refusing > 0 && !spare;
+            starved |= refusing > 0 && self.deadline_by(rule, now) <= Some(now);
+        }
         self.brittle_since = self.brittle_since.or(Some(now)).filter(|_| brittle);
+        self.starved_since = self.starved_since.or(Some(now)).filter(|_| starved);
     }
 
     /// Hands the deadline to the kernel where it changed.

@@ -169,6 +169,27 @@ fn a_refusal_of_an_earlier_term_says_nothing_of_this_one() {
 }
 
 #[test]
+fn a_term_that_one_refuses_is_given_up_where_that_one_is_missed() {
+    let mut rig = Rig::member(5);
+    rig.be_granted(&[1, 2], EPOCH);
+    rig.hear_verdicts(4, vec![(name_of(0), Verdict::Refused(TERM))]);
+    for _ in 0..40 {
+        rig.be_granted(&[1, 2], EPOCH);
+    }
+    assert!(!rig.quorum.view(rig.now).is_refused(), "three others grant");
+    // Two die; with the one that refuses there would be a majority.
+    for _ in 0..6 {
+        rig.be_granted(&[1], EPOCH);
+    }
+    assert_eq!(rig.deadline(), None);
+    assert!(!rig.quorum.view(rig.now).is_refused(), "they may be late");
+    for _ in 0..7 {
+        rig.be_granted(&[1], EPOCH);
+    }
+    assert!(rig.quorum.view(rig.now).is_refused());
+}
+
+#[test]
 fn two_members_stand_on_their_leases() {
     let mut rig = Rig::member(2);
     assert_eq!(rig.deadline(), None);
