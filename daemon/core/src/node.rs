@@ -4,7 +4,7 @@
 //! Two threads run on a node. The election's turns are those of [`ElectionSide`], which tells the quorum through a
 //! [`QuorumLink`] and reads its [`View`](crate::quorum::View) as [`QuorumGround`]; the quorum's deadlines pass the
 //! [`Door`], which the election shuts. All that is decided between the two is here, free of I/O: the daemon brings
-//! threads, queues, the store and the kernel, and a simulation a virtual world.
+//! threads, queues, the store and the kernel, and the simulation (`tests`) a virtual world.
 
 mod answers;
 mod door;
@@ -12,6 +12,8 @@ mod ground;
 mod link;
 mod rights;
 mod side;
+#[cfg(test)]
+mod tests;
 
 pub use self::answers::Answers;
 pub use self::door::Door;

@@ -14,9 +14,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-pub(super) use self::chance::{FAIR, FOUL, Rng, Weather};
+pub(super) use self::chance::{FAIR, FOUL, Weather};
 pub(super) use self::node::Node;
 use self::store::{Lease, Reply, Request};
+use crate::chance::Rng;
 use crate::election::{Moment, Term};
 use crate::model::NodeName;
 use crate::quorum::record::MemberRecord;

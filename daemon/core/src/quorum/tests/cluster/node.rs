@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::agent::Agent;
-use super::chance::Rng;
 use super::{Cluster, Step, name_of};
+use crate::chance::Rng;
 use crate::election::{Incarnation, Moment, Term};
 use crate::model::NodeName;
 use crate::quorum::*;

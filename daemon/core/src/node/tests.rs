@@ -1,0 +1,4 @@
+//! Tests of whole nodes among each other: a cluster on a virtual clock.
+
+mod cluster;
+mod histories;
