@@ -29,8 +29,10 @@ fn main() -> Result<()> {
         unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
         Toolchain::Custom(DISTRIBUTION)
     };
+    let neighbour = env::var_os("CARGO_FEATURE_NEIGHBOUR_LAYOUT").map(|_| "neighbour-layout");
     let package = Package {
         name: "landfall-ebpf-programs",
+        features: neighbour.as_slice(),
         root_dir: programs.to_str().context("the tree's path is UTF-8")?,
         ..Package::default()
     };

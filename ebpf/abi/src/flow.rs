@@ -1,7 +1,12 @@
 //! Connection tracking: one entry in each direction for every flow that ends on this node or is translated by it.
 
+#[cfg_attr(feature = "neighbour-layout", path = "flow/neighbour.rs")]
+mod value;
+
 use crate::address::pair;
 use crate::{Address, PortNumber};
+
+pub use value::{Flow, Reply};
 
 /// Key of a flow as the client sees it.
 #[repr(C)]
@@ -31,22 +36,6 @@ impl FlowKey {
         // SAFETY: words of any value are a key.
         unsafe { core::mem::transmute([a, b, c, d, last]) }
     }
-}
-
-/// Where a flow goes.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flow {
-    /// Endpoint.
-    pub backend: Address,
-    /// Source address the endpoint sees: the client's, or this node's where it is translated.
-    pub source: Address,
-    /// Endpoint's port.
-    pub backend_port: PortNumber,
-    /// Source port the endpoint sees; not the client's only where two flows would have met.
-    pub source_port: PortNumber,
-    /// What the client has said, and when it was last heard.
-    pub mark: Mark,
 }
 
 /// Key of a flow as the endpoint answers it.
@@ -85,22 +74,6 @@ impl ReplyKey {
     }
 }
 
-/// Whom an answer is really from, and to.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reply {
-    /// Frontend.
-    pub frontend: Address,
-    /// Client.
-    pub client: Address,
-    /// Frontend's port.
-    pub frontend_port: PortNumber,
-    /// Client's port.
-    pub client_port: PortNumber,
-    /// What the endpoint has said, and when it was last heard.
-    pub mark: Mark,
-}
-
 /// What one side of a flow has said and when it was last heard, in one word: with it an entry of the kernel's hash, 48 octets
 /// of its own before key and value, fills two cache lines and no more.
 ///
@@ -130,6 +103,14 @@ impl Mark {
         let age = now.wrapping_sub(self.0) & Self::TICKS;
         if age > Self::TICKS / 2 { 0 } else { age }
     }
+
+    /// Of two marks of the same side, heard at two places: when it was last heard, and all that it has said. Whether it is
+    /// superseded is the first one's to say.
+    #[must_use]
+    pub const fn join(self, other: Self) -> Self {
+        let last = if self.age(other.0) > 0 { other } else { self };
+        Self::new(last.0, self.flags() | other.flags() & !FLOW_SUPERSEDED)
+    }
 }
 
 /// A tick is CLOCK_MONOTONIC nanoseconds shifted right by this: 1.07 s.
@@ -150,7 +131,7 @@ pub const FLOW_ANSWERED: u32 = 1 << 29;
 /// Any of these, on either side: a SYN begins another connection.
 pub const FLOW_ENDS: u32 = FLOW_FIN | FLOW_RESET | FLOW_SUPERSEDED;
 
-crate::pod!(FlowKey: 40, Flow: 40, ReplyKey: 40, Reply: 40);
+crate::pod!(FlowKey: 40, ReplyKey: 40);
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +154,15 @@ mod tests {
         assert_eq!(Mark::new(0x0100_0000, 0).age(0x00ff_ffff), 0);
     }
 
+    #[test]
+    fn two_marks_of_a_side_join_to_the_later_with_the_flags_of_both() {
+        let (early, late) = (Mark::new(5, FLOW_FIN), Mark::new(7, FLOW_ESTABLISHED));
+        let both = Mark::new(7, FLOW_FIN | FLOW_ESTABLISHED);
+        assert_eq!((early.join(late), late.join(early)), (both, both));
+        assert_eq!(late.join(Mark::new(5, FLOW_SUPERSEDED)), late);
+    }
+
+    #[cfg(not(feature = "neighbour-layout"))]
     #[test]
     fn an_entry_of_the_kernels_hash_fills_two_cache_lines() {
         // struct htab_elem of Linux: the key begins after 48 octets, the value after the key.

@@ -35,7 +35,10 @@ pub const COUNTERS: &str = "COUNTERS";
 /// Original destinations of rewritten sockets: LRU hash of [`crate::socket::SocketKey`].
 pub const SOCKET_ORIGINS: &str = "SOCKET_ORIGINS";
 
-/// All maps; every one of them is pinned.
+/// What the maps of this layout hold, as [`crate::layout`] describes it: array of one text of [`crate::layout::TEXT`] octets.
+pub const LAYOUT: &str = "LAYOUT";
+
+/// All maps but [`LAYOUT`]; every one of them is pinned.
 pub const ALL: [&str; 17] = [
     FRONTENDS,
     FRONTEND_FILTER,

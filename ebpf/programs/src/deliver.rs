@@ -313,13 +313,13 @@ pub fn record(arriving: &mut Arriving, flags: u32) -> bool {
         arriving.new.source_port,
         key.protocol,
     );
-    arriving.reply = Reply {
-        frontend: key.frontend,
-        client: key.client,
-        frontend_port: key.frontend_port,
-        client_port: key.client_port,
-        mark: Mark::new(now, 0),
-    };
+    arriving.reply = Reply::new(
+        key.frontend,
+        key.client,
+        key.frontend_port,
+        key.client_port,
+        Mark::new(now, 0),
+    );
     let mut attempt = 0;
     while let Err(error) =
         REPLIES.insert(&arriving.reply_key, &arriving.reply, u64::from(BPF_NOEXIST))
@@ -344,13 +344,13 @@ pub fn record(arriving: &mut Arriving, flags: u32) -> bool {
             PortNumber::new(TRANSLATED_PORTS_FIRST + (random % TRANSLATED_PORTS) as u16);
     }
     arriving.new.source_port = arriving.reply_key.source_port;
-    arriving.flow = Flow {
-        backend: arriving.new.destination,
-        source: arriving.new.source,
-        backend_port: arriving.new.destination_port,
-        source_port: arriving.new.source_port,
-        mark: Mark::new(now, flags),
-    };
+    arriving.flow = Flow::new(
+        arriving.new.destination,
+        arriving.new.source,
+        arriving.new.destination_port,
+        arriving.new.source_port,
+        Mark::new(now, flags),
+    );
     if FLOWS
         .insert(&arriving.packet.key, &arriving.flow, u64::from(BPF_ANY))
         .is_err()

@@ -8,6 +8,7 @@ use landfall_ebpf_abi::announce::{Announced, AnnouncedKey, Deadline};
 use landfall_ebpf_abi::counter::COUNTERS as COUNTER_COUNT;
 use landfall_ebpf_abi::flow::{Flow, FlowKey, Reply, ReplyKey};
 use landfall_ebpf_abi::hash::FILTER_WORDS;
+use landfall_ebpf_abi::layout::TEXT;
 use landfall_ebpf_abi::node::{INTERFACE_SLOTS, Interface, MAX_NODES, Node, PeerKey};
 use landfall_ebpf_abi::service::{Backend, Frontend, FrontendKey, SlotRow, SourceRange};
 use landfall_ebpf_abi::socket::{SocketKey, SocketOrigin};
@@ -49,6 +50,9 @@ pub static DEADLINE: Array<Deadline> = Array::pinned(1, 0);
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::pinned(COUNTER_COUNT, 0);
 #[map]
 pub static SOCKET_ORIGINS: LruHashMap<SocketKey, SocketOrigin> = LruHashMap::pinned(65_536, 0);
+/// Written and read by user space alone.
+#[map]
+pub static LAYOUT: Array<[u8; TEXT]> = Array::pinned(1, 0);
 /// Scratch, private to each load of the programs.
 #[map]
 pub static ANSWER: PerCpuArray<Answer> = PerCpuArray::with_max_entries(1, 0);
