@@ -1,4 +1,5 @@
-//! Attaching programs by pinned links, which outlive the daemon and are updated in place by its successor.
+//! Attaching programs by pinned links, which outlive the daemon and are updated in place by its successor. At tc, one of
+//! another layout attaches its own beside them, until it has taken over.
 //!
 //! An uplink gets an ingress program at the best hook that takes it, and the restoring program at its egress. Where the
 //! kernel has no links for tc (before 6.6) filters in clsact do it.
@@ -116,6 +117,8 @@ impl Loaded {
         ifindex: u32,
         hooks: &[Hook],
     ) -> Result<Hook, AttachError> {
+        // The less time between what is carried over and the new programs, the less is begun in it.
+        self.predecessors.carry(&self.pins);
         let mut last = None;
         for hook in hooks {
             match self.attach_both(interface, ifindex, *hook) {
@@ -188,6 +191,9 @@ impl Loaded {
         mode: XdpMode,
     ) -> Result<(), AttachError> {
         let name = link_name(ifindex, hook.name());
+        for kind in [Hook::XdpNative, Hook::XdpGeneric] {
+            self.adopt(&link_name(ifindex, kind.name()));
+        }
         let pinned = self.pinned(&name)?;
         let program: &mut Xdp = self.program(map::PROGRAM_XDP_UPLINK);
         let refused = |source| AttachError::Refused {
@@ -319,6 +325,7 @@ impl Loaded {
             source: Box::new(source),
         };
         let pin = format!("cgroup-{name}");
+        self.adopt(&pin);
         if let Ok(link) = link::open(&self.pins.links().join(&pin)) {
             let program: &mut CgroupSockAddr = self.program(name);
             if link::update(&link, program.fd().map_err(refused)?.as_fd()).is_ok() {
@@ -361,6 +368,13 @@ impl Loaded {
         }
     }
 
+    /// Takes a link over from another layout, to be updated in place.
+    fn adopt(&self, name: &str) {
+        if let Err(error) = self.predecessors.hand_over(&self.pins, name) {
+            warn!(name, %error, "a link of another layout was not taken over");
+        }
+    }
+
     fn pin(&self, link: FdLink, name: &str) -> Result<(), AttachError> {
         link.pin(self.pins.links().join(name))
             .map(drop)
@@ -385,7 +399,8 @@ pub fn has_tcx() -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
 }
 
-fn link_name(ifindex: u32, what: &str) -> String {
+/// The name that the pin of a link on an interface has, in every layout.
+pub(crate) fn link_name(ifindex: u32, what: &str) -> String {
     format!("if{ifindex}-{what}")
 }
 

@@ -1,12 +1,13 @@
-//! Reading hash maps many entries a call (BPF_MAP_LOOKUP_BATCH, Linux 5.6), which aya does not offer.
+//! Reading maps many entries a call (BPF_MAP_LOOKUP_BATCH, Linux 5.6), which aya does not offer.
 
 use std::io;
-use std::mem::{MaybeUninit, size_of};
+use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd as _};
 
 use aya::Pod;
 
-const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+use crate::syscall::{Command, bpf};
+
 /// Entries asked for at a time; a bucket that does not fit is asked for again with more.
 const CHUNK: u32 = 4096;
 
@@ -29,11 +30,34 @@ struct Attributes {
 /// # Errors
 /// The kernel's, such as EPERM.
 pub fn for_each<K: Pod, V: Pod>(map: &impl AsFd, mut each: impl FnMut(&K, &V)) -> io::Result<()> {
+    for_each_octets(map, size_of::<K>(), size_of::<V>(), |key, value| {
+        // SAFETY: both are of their type's size, which any octets are a value of.
+        let (key, value) = unsafe {
+            (
+                key.as_ptr().cast::<K>().read_unaligned(),
+                value.as_ptr().cast::<V>().read_unaligned(),
+            )
+        };
+        each(&key, &value);
+    })
+}
+
+/// As [`for_each`], of a hash map or an array whose keys and values have these sizes.
+///
+/// # Errors
+/// The kernel's, such as EPERM.
+pub(crate) fn for_each_octets(
+    map: &impl AsFd,
+    key_len: usize,
+    value_len: usize,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> io::Result<()> {
     let mut capacity = CHUNK;
     let mut position: Option<u64> = None;
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
     loop {
-        let mut keys: Vec<MaybeUninit<K>> = Vec::with_capacity(capacity as usize);
-        let mut values: Vec<MaybeUninit<V>> = Vec::with_capacity(capacity as usize);
+        keys.resize(capacity as usize * key_len, 0_u8);
+        values.resize(capacity as usize * value_len, 0_u8);
         let mut next = 0_u64;
         let mut attributes = Attributes {
             in_batch: position
@@ -46,16 +70,9 @@ pub fn for_each<K: Pod, V: Pod>(map: &impl AsFd, mut each: impl FnMut(&K, &V)) -
             map_fd: map.as_fd().as_raw_fd() as u32,
             ..Attributes::default()
         };
-        // SAFETY: all pointers are to buffers of the sizes that the map's key and value have, `count` entries long.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_MAP_LOOKUP_BATCH,
-                &raw mut attributes,
-                size_of::<Attributes>(),
-            )
-        };
-        let error = (result < 0).then(io::Error::last_os_error);
+        // SAFETY: all pointers are to buffers of the sizes that the map's key and value have, `count` entries long; a hash
+        // map's or an array's position is a word.
+        let error = unsafe { bpf(Command::MapLookupBatch, &mut attributes) }.err();
         match error.as_ref().and_then(io::Error::raw_os_error) {
             // A bucket larger than the buffers: nothing was read of it.
             Some(libc::ENOSPC) => {
@@ -66,14 +83,11 @@ pub fn for_each<K: Pod, V: Pod>(map: &impl AsFd, mut each: impl FnMut(&K, &V)) -
             None | Some(libc::ENOENT) => {}
             Some(_) => return Err(error.expect("an errno came from it")),
         }
-        let count = attributes.count as usize;
-        // SAFETY: the kernel filled `count` entries, at most `capacity`.
-        unsafe {
-            keys.set_len(count);
-            values.set_len(count);
-            for (key, value) in keys.iter().zip(&values) {
-                each(key.assume_init_ref(), value.assume_init_ref());
-            }
+        let read = keys
+            .chunks_exact(key_len)
+            .zip(values.chunks_exact(value_len));
+        for (key, value) in read.take(attributes.count as usize) {
+            each(key, value);
         }
         if error.is_some() {
             return Ok(());

@@ -1,20 +1,25 @@
 //! tc by filters in the clsact qdisc, for kernels without links for tc (before 6.6) and where the setting asks for it.
 //!
 //! A filter stays by itself when its process ends, and nothing pins it: a successor finds it by its place and replaces the
-//! program in it, `landfall cleanup` finds it by its name. The qdisc itself is left alone, others may have filters in it.
+//! program in it, `landfall cleanup` finds it by its name. One with a neighbouring layout has another place, so that both are
+//! there while it takes over. The qdisc itself is left alone, others may have filters in it.
 
 use std::io;
 
+use aya::programs::links::Link;
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
     qdisc_detach_program,
 };
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
-use landfall_ebpf_abi::map;
+use landfall_ebpf_abi::{LAYOUT_VERSION, map};
 use nix::net::if_::if_nameindex;
+use tracing::debug;
 
-/// Place of our filters. Not 49152, the priority the kernel gives to the first who asks for none.
-const PRIORITY: u16 = 1_000;
+/// Places of our filters, of even and odd layouts. Not 49152, the priority the kernel gives to the first who asks for none.
+const PRIORITIES: [u16; 2] = [1_000, 999];
+const PRIORITY: u16 = PRIORITIES[LAYOUT_VERSION as usize % 2];
+const OTHER_PRIORITY: u16 = PRIORITIES[(LAYOUT_VERSION as usize + 1) % 2];
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// Where each of the programs for tc is.
@@ -59,6 +64,21 @@ pub(crate) fn detach(interface: &str, program: &str) -> io::Result<bool> {
         };
     }
     Ok(removed)
+}
+
+/// Detaches what is in the place of the layouts beside this one, if it is there.
+pub(crate) fn detach_other(interface: &str, program: &str) {
+    for (_, direction) in PLACES.iter().filter(|(name, _)| *name == program) {
+        let held =
+            SchedClassifierLink::attached(interface, *direction, OTHER_PRIORITY, HANDLE, None);
+        let detached = held.map_err(io::Error::other).and_then(|held| {
+            let detached = Link::detach(held);
+            detached.map_err(io::Error::other)
+        });
+        if let Err(error) = detached {
+            debug!(interface, program, %error, "no filter of another layout was in clsact");
+        }
+    }
 }
 
 /// Detaches our programs from every interface of this network namespace, and counts them.

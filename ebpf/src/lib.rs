@@ -5,6 +5,7 @@
 //!
 //! - [`loader`]: opens the pinned maps or makes them, loads the programs;
 //! - [`attach`]: uplinks (XDP, tcx, clsact) and the node's cgroup, by pinned links that outlive the daemon;
+//! - [`upgrade`]: taking over from an agent whose maps have another layout;
 //! - [`clsact`]: the same where tc has no links;
 //! - [`frontends`]: the service table, with [`maglev`] lookup tables in ranges given out by [`range`];
 //! - [`peers`]: nodes and this node's interfaces;
@@ -26,7 +27,10 @@ pub mod maglev;
 pub mod peers;
 pub mod pin;
 pub mod range;
+mod raw;
 pub mod run;
+mod syscall;
 pub mod tables;
+pub mod upgrade;
 
 pub use landfall_ebpf_abi as abi;

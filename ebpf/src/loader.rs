@@ -1,13 +1,16 @@
-//! Opens the data path: pinned maps are taken over, missing ones made, and this build's programs loaded on them.
+//! Opens the data path: pinned maps are taken over, those of another layout too, missing ones made, and this build's programs
+//! loaded on them.
 
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapData, MapError};
 use aya::programs::{Program, ProgramError, ProgramFd};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use landfall_ebpf_abi::layout::TEXT;
 use landfall_ebpf_abi::map;
 
 use crate::pin::Pins;
+use crate::upgrade::{self, Predecessors};
 
 /// The kernel programs, as the build made them.
 static OBJECT: &[u8] =
@@ -72,6 +75,7 @@ pub enum OpenError {
 pub struct Loaded {
     pub(crate) ebpf: Ebpf,
     pub(crate) pins: Pins,
+    pub(crate) predecessors: Predecessors,
     options: Options,
 }
 
@@ -82,10 +86,12 @@ impl Loaded {
     /// [`OpenError`]; nothing is attached yet, and what was attached before goes on.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let pins = Pins::new(&options.bpffs);
+        let predecessors = Predecessors::find(&pins);
         pins.create().map_err(|source| OpenError::Pins {
             path: options.bpffs.display().to_string(),
             source,
         })?;
+        predecessors.share(&pins);
         let ebpf = EbpfLoader::new()
             .default_map_pin_directory(pins.maps())
             .map_max_entries(map::FRONTENDS, options.max_frontends)
@@ -98,10 +104,23 @@ impl Loaded {
         let mut loaded = Self {
             ebpf,
             pins,
+            predecessors,
             options: options.clone(),
         };
+        loaded.describe()?;
         loaded.load_programs()?;
+        loaded.predecessors.carry(&loaded.pins);
         Ok(loaded)
+    }
+
+    /// Leaves a description of the maps beside them.
+    fn describe(&mut self) -> Result<(), OpenError> {
+        let text = upgrade::describe();
+        let mut value = [0; TEXT];
+        value[..text.len()].copy_from_slice(text.as_bytes());
+        let mut layout: Array<[u8; TEXT]> = self.take(map::LAYOUT);
+        let described = layout.set(0, value, 0);
+        described.map_err(|error| OpenError::Maps(Box::new(error.into())))
     }
 
     fn load_programs(&mut self) -> Result<(), OpenError> {

@@ -245,6 +245,7 @@ impl Datapath {
             let roads = uplinks::roads(&surroundings.nodes, links, peers);
             let print = table::fingerprint(table, &self.options.node, &surroundings);
             self.apply(table, surroundings);
+            self.retire_predecessors();
             let change = self.frontends().last_change();
             self.viewed.put(moved::View {
                 print,
@@ -329,6 +330,15 @@ impl Datapath {
             .map(|held| held.address)
             .collect();
         table::Surroundings { nodes, own }
+    }
+
+    /// Where an agent with another layout was: everything is served by this one now, and what that one has left goes.
+    fn retire_predecessors(&mut self) {
+        if self.loaded.has_predecessors()
+            && let Some(served) = self.uplinks.served()
+        {
+            self.loaded.retire_predecessors(&served);
+        }
     }
 
     fn apply(&mut self, table: &ServiceTable, surroundings: table::Surroundings) {

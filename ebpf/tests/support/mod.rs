@@ -5,6 +5,9 @@
     reason = "shared by several test binaries, none of which uses all of it"
 )]
 
+pub mod layouts;
+pub mod maps;
+
 use std::ffi::CString;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;

@@ -9,6 +9,7 @@ use landfall_ebpf::abi::node::Interface;
 use landfall_ebpf::attach::Hook;
 use landfall_ebpf::loader::Loaded;
 use landfall_ebpf::peers::{Peers, Reach};
+use landfall_ebpf::upgrade::Served;
 use tracing::{error, info, warn};
 
 use super::Options;
@@ -109,6 +110,19 @@ impl Uplinks {
             .filter(|uplink| uplink.hook.is_some() && uplink.link.up)
             .map(|uplink| uplink.link.index)
             .collect()
+    }
+
+    /// What is attached, if everything is that shall be.
+    pub(super) fn served(&self) -> Option<Vec<Served>> {
+        let served = self.held.values().map(|uplink| {
+            let hook = uplink.hook.filter(|_| uplink.problem.is_none())?;
+            Some(Served {
+                interface: uplink.link.name.to_string(),
+                ifindex: uplink.link.index.0,
+                hook,
+            })
+        });
+        served.collect()
     }
 
     /// Has every uplink's XDP program backed by the same one at tc, which can ask for neighbours.
