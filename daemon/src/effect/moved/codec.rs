@@ -11,6 +11,8 @@
 //! identities ([`landfall_ebpf::maglev::identity`] of their names), `incarnation` is the sender's process, `heard` the
 //! receiver's as the sender knows it: a frame recorded before either began is nobody's. The tag is that of
 //! [`Key`](crate::effect::quorum::key::Key) over all before it.
+//!
+//! Items of kinds that a later version may add have their length in their second octet, and are passed over.
 
 use landfall_ebpf::abi::flow::FlowKey;
 use landfall_ebpf::abi::wire::{MOVED_HEARD, MOVED_TELLING};
@@ -156,15 +158,20 @@ impl Item {
         }
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, CodecError> {
+    /// The next item, unless it is of a kind that a later version has.
+    fn read(from: &mut Reader<'_>) -> Result<Option<Self>, CodecError> {
         let kind = from.array::<1>()?[0];
         match (kind >> 4, kind & 0xf) {
-            (1, family) => read_flow(from, family).map(Self::Keeps),
-            (2, family) => read_flow(from, family).map(Self::Ended),
-            (3, all) if all < 2 => Ok(Self::Tables {
+            (1, family) => read_flow(from, family).map(Self::Keeps).map(Some),
+            (2, family) => read_flow(from, family).map(Self::Ended).map(Some),
+            (3, all) if all < 2 => Ok(Some(Self::Tables {
                 print: Fingerprint(u64::from_be_bytes(from.array()?)),
                 all: all == 1,
-            }),
+            })),
+            (4.., _) => {
+                let length = from.array::<1>()?[0];
+                from.skip(length.into()).map(|()| None)
+            }
             _ => Err(CodecError::Malformed),
         }
     }
@@ -211,6 +218,11 @@ impl Reader<'_> {
             .ok_or(CodecError::Malformed)?;
         self.0 = rest;
         Ok(*head)
+    }
+
+    fn skip(&mut self, octets: usize) -> Result<(), CodecError> {
+        self.0 = self.0.get(octets..).ok_or(CodecError::Malformed)?;
+        Ok(())
     }
 }
 
@@ -286,7 +298,7 @@ impl Message {
             let number = u32::from_be_bytes(rest.array()?);
             let mut items = Vec::new();
             while !rest.0.is_empty() {
-                items.push(Item::read(&mut rest)?);
+                items.extend(Item::read(&mut rest)?);
             }
             Body::Telling {
                 generation,
@@ -395,6 +407,19 @@ mod tests {
             octets[at] ^= 1 << bit;
             prop_assert!(Message::decode(&octets, &seal).is_err());
             prop_assert!(Message::decode(&octets, &sealed("another")).is_err());
+        }
+
+        #[test]
+        fn items_of_a_later_version_are_passed_over(
+            message in message(), kind in 0x40_u8.., besides in prop::collection::vec(any::<u8>(), 0..30),
+        ) {
+            let seal = Seal::default();
+            let mut octets = message.encode(&seal);
+            octets.extend([kind, besides.len() as u8]);
+            octets.extend(besides);
+            let length = octets.len() as u16;
+            octets[2..4].copy_from_slice(&length.to_be_bytes());
+            prop_assert_eq!(Message::decode(&octets, &seal), Ok(message));
         }
 
         #[test]

@@ -290,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_later_version_adds_behind_is_let_be() {
+        let sent = message(Body::News);
+        let mut whole = encode(&sent, &key());
+        whole.extend_from_slice(b"said besides");
+        let tag = key().tag(&[&whole[..HEADER_LEN], &whole[BODY_AT..]]);
+        whole[HEADER_LEN..BODY_AT].copy_from_slice(&tag);
+        assert_eq!(decode(&whole, &key()), Ok(sent));
+    }
+
+    #[test]
     fn another_key_and_another_version_are_told_apart() {
         let mut datagram = encode(&message(Body::News), &key());
         let other = Secret::of("0123456789abcdef0123456789abcdee").key("heartbeat");
