@@ -21,6 +21,7 @@ export CARGO_TERM_PROGRESS_WHEN := never
 # Expanded when used, not when read: the compiler may be installed by the step before.
 HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BINARY = $(CARGO_TARGET_DIR)/$(HOST)/release/landfall
+NEIGHBOUR = $(CARGO_TARGET_DIR)/debug/landfall-neighbour
 STATIC = RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target $(HOST)
 # The kernel programs compile for another target, from ebpf/build.rs.
 CRATES := --workspace --exclude landfall-ebpf-programs
@@ -37,7 +38,7 @@ build: tools-build binary ## the static binary, target/<host>/release/landfall
 .PHONY: check
 check: tools fmt clippy unit ## the quick half of test: format, lints, unit tests
 .PHONY: test
-test: begin tools fmt clippy clippy-kernel doc deny unit kernel binary lab packaging ## everything, as CI runs it
+test: begin tools fmt clippy clippy-kernel doc deny unit kernel binary neighbour lab packaging ## everything, as CI runs it
 	@.ci/summary
 
 .PHONY: demo
@@ -46,9 +47,9 @@ demo: tools-build binary ## play the story: three nodes, three services, one die
 	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab demo
 
 .PHONY: bench
-bench: tools binary ## the benchmarks, over an hour of them; figures go to target/figures.json
+bench: tools binary neighbour ## the benchmarks, over an hour of them; figures go to target/figures.json
 	@$(STEP) build-lab bash -c "$(STATIC) -p landfall-tests --bin landfall-lab"
-	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab bench
+	@LANDFALL_BIN=$(BINARY) LANDFALL_BIN_NEIGHBOUR=$(NEIGHBOUR) $(dir $(BINARY))landfall-lab bench
 	@$(STEP) bench-kernel cargo bench --locked -p landfall-ebpf --bench xdp
 
 .PHONY: picture
@@ -69,7 +70,7 @@ clean: ## remove everything that was built, but not the tools in .tools/
 
 # The steps of `make test`, in its order; each can be made by itself.
 
-.PHONY: begin tools tools-build fmt clippy clippy-kernel doc deny unit kernel binary lab packaging
+.PHONY: begin tools tools-build fmt clippy clippy-kernel doc deny unit kernel binary neighbour lab packaging
 begin:
 	@.ci/summary begin
 tools:
@@ -94,8 +95,13 @@ kernel:
 	@$(STEP) kernel cargo test --locked -p landfall-ebpf -- --test-threads=1
 binary:
 	@$(STEP) binary bash -c "$(STATIC) -p landfall && packaging/check-binary $(BINARY)"
+# The daemon with another layout of its flow tables, which the tests of upgrades take over from and to.
+neighbour:
+	@$(STEP) neighbour bash -c "cargo build --locked -p landfall --features neighbour-layout && \
+		mv target/debug/landfall $(NEIGHBOUR)"
 # Network namespaces and real packets, one scenario at a time.
 lab:
-	@LANDFALL_BIN=$(BINARY) $(STEP) lab cargo test --locked --no-fail-fast -p landfall-tests -- --test-threads=1
+	@LANDFALL_BIN=$(BINARY) LANDFALL_BIN_NEIGHBOUR=$(NEIGHBOUR) \
+		$(STEP) lab cargo test --locked --no-fail-fast -p landfall-tests -- --test-threads=1
 packaging:
 	@$(STEP) packaging packaging/test $(BINARY)

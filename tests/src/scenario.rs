@@ -15,6 +15,7 @@ pub mod reach;
 pub mod restart;
 mod stage;
 pub mod table_changes;
+pub mod upgrade;
 
 pub(crate) use stage::example_with_echoes;
 pub use stage::{ALLOWED_PORTS, SERVICES, Stage, StageBuilder, be_quiet};

@@ -63,6 +63,7 @@ fn lines(repeats: usize) -> Vec<Line> {
         Box::new(move || must_hold::killed(repeats)),
         Box::new(move || must_hold::frozen(repeats)),
         Box::new(move || must_hold::drain(repeats)),
+        Box::new(move || must_hold::upgrade(repeats)),
         Box::new(move || must_hold::one_of_two(repeats, Duration::from_secs(5))),
         Box::new(move || must_hold::partition(repeats, 5)),
         Box::new(move || must_hold::partition(repeats, 3)),

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::cgroup::Cgroup;
 use super::host::Host;
-use super::programs;
+use super::programs::Build;
 use super::settings::{self, Common, Paths};
 use super::switch::{Lan, Port, Switch};
 use super::wait;
@@ -35,6 +35,7 @@ pub struct Node {
     paths: Paths,
     agent_group: Cgroup,
     agent: Mutex<Option<Child>>,
+    build: Mutex<Build>,
     next_pod: AtomicU8,
     switch: Arc<Switch>,
 }
@@ -54,6 +55,7 @@ impl Node {
             paths,
             agent_group,
             agent: Mutex::default(),
+            build: Mutex::default(),
             next_pod: AtomicU8::new(FIRST_POD),
             switch,
         };
@@ -117,6 +119,20 @@ impl Node {
         &self.agent_group
     }
 
+    /// Has another build of the daemon on the node from now on; an agent that runs goes on.
+    pub fn install(&self, build: Build) {
+        *self.build.lock().unwrap_or_else(PoisonError::into_inner) = build;
+    }
+
+    /// The daemon that is on the node.
+    ///
+    /// # Errors
+    /// When it was not built.
+    pub fn program(&self) -> Result<PathBuf> {
+        let build = *self.build.lock().unwrap_or_else(PoisonError::into_inner);
+        build.daemon()
+    }
+
     /// Starts the agent and waits until its admin socket answers.
     ///
     /// # Errors
@@ -130,7 +146,7 @@ impl Node {
             .create(true)
             .append(true)
             .open(&self.paths.log)?;
-        let program = programs::landfall()?;
+        let program = self.program()?;
         let mut child = self
             .host
             .command_in(&self.agent_group, &program)?
@@ -243,7 +259,7 @@ impl Node {
     /// # Errors
     /// When it does not succeed, with what it said.
     pub fn landfall(&self, words: &str) -> Result<String> {
-        let program = programs::landfall()?;
+        let program = self.program()?;
         self.host.output(&format!(
             "{} {words} --config {}",
             program.display(),

@@ -5,6 +5,33 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+/// Which of the daemon's builds a node runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Build {
+    /// That of this tree.
+    #[default]
+    Own,
+    /// The same with another layout of the kernel's flow tables, as a neighbouring version has.
+    Neighbour,
+}
+
+impl Build {
+    /// The daemon.
+    ///
+    /// # Errors
+    /// When it is not there, saying how to build it.
+    pub fn daemon(self) -> Result<PathBuf> {
+        match self {
+            Self::Own => landfall(),
+            Self::Neighbour => find(
+                "LANDFALL_BIN_NEIGHBOUR",
+                "landfall-neighbour",
+                "make neighbour",
+            ),
+        }
+    }
+}
+
 /// The daemon: `LANDFALL_BIN`, else `landfall` beside or above the running program.
 ///
 /// # Errors

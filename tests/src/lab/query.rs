@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::node::Node;
-use super::programs;
 
 /// Where agents serve metrics unless set otherwise.
 const METRICS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9465);
@@ -164,7 +163,7 @@ impl Node {
         const NEEDS_PERSON: i32 = 4;
         let output = self
             .host()
-            .command(programs::landfall()?)?
+            .command(self.program()?)?
             .args(["status", "-o", "json", "--config"])
             .arg(&self.paths().settings)
             .stdin(Stdio::null())

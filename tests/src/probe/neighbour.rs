@@ -158,7 +158,13 @@ impl NeighbourRecord {
     /// The longest time within the window without an answer for one address.
     #[must_use]
     pub fn longest_gap(&self, ip: IpAddr) -> Gap {
-        gap::longest(self.answers(ip).map(|sighting| sighting.at), self.window)
+        self.longest_gap_in(ip, self.window)
+    }
+
+    /// The same within a part of the window.
+    #[must_use]
+    pub fn longest_gap_in(&self, ip: IpAddr, window: Window) -> Gap {
+        gap::longest(self.answers(ip).map(|sighting| sighting.at), window)
     }
 
     /// Answers that are one too many: two MACs answered the same question, or one answered again

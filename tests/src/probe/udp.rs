@@ -128,6 +128,13 @@ impl UdpRecord {
         gap::longest(times, window)
     }
 
+    /// The longest time between two requests within a part of the window: how long the instrument itself may have been
+    /// still.
+    #[must_use]
+    pub fn longest_rest_in(&self, window: Window) -> Gap {
+        gap::longest(self.requests.iter().map(|request| request.sent), window)
+    }
+
     /// The number of requests without an answer.
     #[must_use]
     pub fn lost(&self) -> usize {

@@ -30,7 +30,7 @@ fn phase() -> Duration {
 }
 
 /// A control that is silent for longer than this marks a repeat in which the machine stood still.
-const DISTURBED: Duration = Duration::from_millis(25);
+pub(super) const DISTURBED: Duration = Duration::from_millis(25);
 
 /// What was seen of an address while its holder went.
 #[derive(Debug)]

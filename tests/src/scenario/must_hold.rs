@@ -8,8 +8,10 @@ use anyhow::{Context, Result, ensure};
 use super::bounds::{self, HARD, HARD_MEDIAN};
 use super::death::{self, Conditions};
 use super::failover::{self, Takeover};
+use super::upgrade::{self, Upgrades};
 use super::{Stage, dark, heartbeat, partition};
 use crate::figures::{self, Figure};
+use crate::lab::programs::Build;
 use crate::lab::wires::Deaf;
 use crate::probe::spread::Spread;
 
@@ -212,6 +214,39 @@ pub fn drain(repeats: usize) -> Result<Recorded> {
     let figures = vec![record_times("failover.drain.gap", &gaps)?];
     one_answer(&takeovers)?;
     at_most("a drain", &gaps, bounds::ORDERLY)?;
+    Ok(figures)
+}
+
+/// Every node is upgraded to a build with another layout of the flow tables, and back: `upgrade.lost`, a sample for each
+/// stage, and `upgrade.gap`, one for each upgrade.
+///
+/// # Errors
+/// When anything is lost, two answer, or the bound does not hold.
+pub fn upgrade(repeats: usize) -> Result<Recorded> {
+    let (mut seen, mut gaps): (Vec<Upgrades>, _) = (Vec::new(), Vec::new());
+    // As in `drain`: an upgrade in which the machine itself stood still says nothing of the gap, unless most do.
+    while seen.len() < repeats || (gaps.len() < 3 * repeats && seen.len() < 3 * repeats) {
+        let stage = Stage::builder().start()?;
+        let upgrades = upgrade::under_load(&stage, &[Build::Neighbour, Build::Own], 200)?;
+        gaps.extend(upgrades.gaps());
+        seen.push(upgrades);
+    }
+    let all: usize = seen.iter().map(|seen| seen.upgrades).sum();
+    println!(
+        "{} of {all} upgrades in which the machine itself stood still",
+        all - gaps.len()
+    );
+    let lost: Vec<f64> = seen.iter().map(|seen| seen.lost() as f64).collect();
+    let figures = vec![
+        record("upgrade.lost", "requests and connections", &lost)?,
+        record_times("upgrade.gap", &gaps)?,
+    ];
+    ensure!(
+        seen.iter()
+            .all(|seen| seen.lost() == 0 && seen.duplicates == 0),
+        "{seen:?}"
+    );
+    at_most("an upgrade", &gaps, bounds::ORDERLY)?;
     Ok(figures)
 }
 
