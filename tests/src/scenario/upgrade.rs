@@ -15,7 +15,7 @@ use crate::lab::programs::Build;
 use crate::lab::wait;
 use crate::probe::gap::Window;
 use crate::probe::herd::{Herd, Member};
-use crate::probe::http::HttpProber;
+use crate::probe::http::{HttpProber, Request};
 use crate::probe::neighbour::NeighbourProber;
 use crate::probe::udp::{SourcePort, UdpProber, UdpRecord};
 
@@ -43,14 +43,14 @@ pub struct Upgrades {
     pub datagrams: usize,
     /// UDP requests without an answer, all of one flow for each VIP.
     pub of_one_flow: usize,
-    /// Web requests, each a new connection, that failed or had a packet lost.
+    /// Web requests, each a new connection, that failed.
     pub web: usize,
     /// Such flows that another pod than their first one answered.
     pub moved: usize,
     /// Connections that died, or did not go on.
     pub connections: usize,
-    /// Connections that had a packet lost.
-    pub hurt: usize,
+    /// Web requests and connections that took as long as if a packet had been sent again.
+    pub delayed: usize,
     /// Answers by ARP that were one too many.
     pub duplicates: usize,
     /// How long it was silent, for each upgrade.
@@ -60,17 +60,22 @@ pub struct Upgrades {
 /// What was seen from the stop of one agent until its successor had served for a while.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Silence {
-    /// The longest time without an answer, by UDP through any VIP or by ARP for it.
-    pub gap: Duration,
+    /// The longest time without an answer to a UDP request through any VIP.
+    pub udp: Duration,
+    /// The longest time without an answer to an ARP request for any VIP.
+    pub arp: Duration,
     /// What the machine itself added; see [`Takeover::noise`](super::failover::Takeover::noise).
     pub noise: Duration,
 }
 
 impl Upgrades {
-    /// Everything that was lost.
+    /// Everything that was lost. A delay says that a packet was, unless the machine itself stood still for half as long.
     #[must_use]
     pub fn lost(&self) -> usize {
-        self.datagrams + self.of_one_flow + self.moved + self.web + self.connections + self.hurt
+        let noise = self.silences.iter().map(|silence| silence.noise).max();
+        let told = noise.is_some_and(|noise| noise <= RETRANSMITTED / 2);
+        let delayed = if told { self.delayed } else { 0 };
+        self.datagrams + self.of_one_flow + self.moved + self.web + self.connections + delayed
     }
 
     /// The longest silences of those upgrades in which the machine itself did not stand still.
@@ -80,7 +85,9 @@ impl Upgrades {
             .silences
             .iter()
             .filter(|silence| silence.noise <= DISTURBED);
-        undisturbed.map(|silence| silence.gap).collect()
+        undisturbed
+            .map(|silence| silence.udp.max(silence.arp))
+            .collect()
     }
 }
 
@@ -148,6 +155,9 @@ pub fn under_load(stage: &Stage, builds: &[Build], connections: usize) -> Result
     let members = herd.close();
     let lost = |records: &[UdpRecord]| records.iter().map(UdpRecord::lost).sum();
     let both = || flow.iter().chain(&flows);
+    let is_failed = |request: &&Request| !request.result.as_ref().is_ok_and(|a| a.status == 200);
+    let failed = web.requests.iter().filter(is_failed).count();
+    let is_delayed = |m: &&Member| m.died.is_none() && m.longest_wait > RETRANSMITTED;
     let quiet = quiet.stop();
     let silences = windows.iter().map(|window| {
         let by_udp = both().map(|record| record.longest_gap_in(*window).length);
@@ -157,7 +167,8 @@ pub fn under_load(stage: &Stage, builds: &[Build], connections: usize) -> Result
         let late = both().map(|record| record.longest_rest_in(*window).length);
         let noise = quiet.longest_gap_in(control, *window).length;
         Silence {
-            gap: by_udp.chain(by_arp).max().unwrap_or_default(),
+            udp: by_udp.max().unwrap_or_default(),
+            arp: by_arp.max().unwrap_or_default(),
             noise: late.chain([noise]).max().unwrap_or_default(),
         }
     });
@@ -169,17 +180,14 @@ pub fn under_load(stage: &Stage, builds: &[Build], connections: usize) -> Result
         datagrams: lost(&flows),
         of_one_flow: lost(&flow),
         moved: flow.iter().filter(|record| has_moved(record)).count(),
-        web: web.lost().len(),
+        web: failed,
         connections: members.iter().filter(|m| m.died.is_some()).count(),
-        hurt: members
-            .iter()
-            .filter(|m| m.died.is_none() && m.longest_wait > RETRANSMITTED)
-            .count(),
+        delayed: web.lost().len() - failed + members.iter().filter(is_delayed).count(),
         duplicates: arp.duplicates(RETURN).len(),
         silences: silences.collect(),
     };
     println!("{seen:?}");
-    tell_losses(&members, both());
+    tell_losses(&windows, &members, both());
     Ok(seen)
 }
 
@@ -189,22 +197,26 @@ fn has_moved(record: &UdpRecord) -> bool {
     pods.len() > 1
 }
 
-/// Prints what was lost first of each kind.
-fn tell_losses<'a>(members: &[Member], records: impl Iterator<Item = &'a UdpRecord>) {
+/// Prints when upgrades were made, and when what was lost went out.
+fn tell_losses<'a>(
+    windows: &[Window],
+    members: &[Member],
+    records: impl Iterator<Item = &'a UdpRecord>,
+) {
     if let Some(member) = members.iter().find(|member| member.died.is_some()) {
         println!("the first connection lost: {member:?}");
     }
     for record in records {
-        let mut lost = record
+        let since = |at: Instant| at.saturating_duration_since(record.window.from).as_millis();
+        let lost = record
             .requests
             .iter()
             .filter(|request| request.answer.is_none());
-        if let Some(first) = lost.next() {
-            let after = first.sent.duration_since(record.window.from);
-            println!(
-                "{} requests lost, the first {after:?} after the start",
-                1 + lost.count()
-            );
+        let lost: Vec<u128> = lost.map(|request| since(request.sent)).collect();
+        if !lost.is_empty() {
+            let upgrades: Vec<u128> = windows.iter().map(|window| since(window.from)).collect();
+            let pod = record.answers().next().map(|answer| &answer.pod);
+            println!("upgrades at {upgrades:?} ms; lost, at first with {pod:?}: {lost:?} ms");
         }
     }
 }
