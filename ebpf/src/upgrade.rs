@@ -205,8 +205,8 @@ impl Predecessor {
 
     fn carry(&mut self, own: &Pins) -> Tally {
         let mut sum = Tally::default();
-        // Answers first: a flow is not carried before what its answers need.
-        for (name, ours, theirs) in self.common().into_iter().rev() {
+        // Flows before answers, as in the maps' order: an answer without its flow would be taken for left over.
+        for (name, ours, theirs) in self.common() {
             if ours == theirs {
                 continue;
             }
