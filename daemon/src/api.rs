@@ -20,6 +20,8 @@ pub mod route {
     pub const STATUS: &str = "/v1/status";
     /// A list of [`Frontend`](super::snapshot::Frontend).
     pub const SERVICES: &str = "/v1/services";
+    /// [`Service`](super::snapshot::Service): `NAMESPACE/NAME` follows.
+    pub const SERVICE: &str = "/v1/services/";
     /// A list of [`Pool`](super::snapshot::Pool).
     pub const POOLS: &str = "/v1/pools";
     /// A list of [`Lease`](super::snapshot::Lease).

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -83,10 +84,12 @@ async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
         "agent starting"
     );
 
+    // Before anything counts.
+    let metrics = exporter::install()?;
     let rooms = Rooms::start(&settings, &failed)?;
     let reports: Arc<dyn Snapshot> = Arc::new(Reports::new(Arc::clone(&settings), &rooms));
     let looking = Stage::new("looking", &failed);
-    serve_metrics(&settings, &looking, &reports).await?;
+    serve_metrics(&settings, metrics, &looking, &reports).await;
     let server = Server::bind(&settings.api.socket)?;
     looking.spawn(
         "admin socket",
@@ -117,12 +120,12 @@ async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
 /// The metrics endpoint, where one is wanted and can be had.
 async fn serve_metrics(
     settings: &Settings,
+    handle: PrometheusHandle,
     looking: &Stage,
     reports: &Arc<dyn Snapshot>,
-) -> anyhow::Result<()> {
-    let handle = exporter::install()?;
+) {
     let MetricsListen::At(address) = settings.metrics.listen else {
-        return Ok(());
+        return;
     };
     match exporter::Exporter::bind(address, handle).await {
         Ok(endpoint) => {
@@ -136,7 +139,6 @@ async fn serve_metrics(
             "metrics are not served; set metrics.listen to a free address, or to \"off\""
         ),
     }
-    Ok(())
 }
 
 /// Refuses sources this version does not have. A kubeconfig in a home directory is a person's, not

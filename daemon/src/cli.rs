@@ -81,7 +81,7 @@ enum Command {
     Config(Output),
     /// Services and their frontends
     #[command(subcommand)]
-    Service(List),
+    Service(Service),
     /// Address pools
     #[command(subcommand)]
     Pool(List),
@@ -156,6 +156,29 @@ enum List {
 }
 
 #[derive(Debug, Subcommand)]
+enum Service {
+    /// List them
+    #[command(visible_alias = "ls")]
+    List(Output),
+    /// Show one: its addresses, who announces them, its conditions, and what this node saw happen to it
+    #[command(
+        after_help = "Examples:\n  landfall service describe svc1\n  landfall service describe \
+        kube-system/dns -o json | jq .conditions"
+    )]
+    Describe(DescribeFlags),
+}
+
+/// Flags of `landfall service describe`.
+#[derive(Clone, Debug, Args)]
+struct DescribeFlags {
+    /// The Service; without a namespace one of `default`
+    #[arg(value_name = "[NAMESPACE/]NAME")]
+    name: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
 enum L2 {
     /// List them
     #[command(visible_alias = "ls")]
@@ -196,8 +219,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Config(output) => settings::show(&config::load(&inputs)?, &output),
         Command::Status(output) => client::status(&socket(&cli.global, &inputs)?, &output),
-        Command::Service(List::List(output)) => {
+        Command::Service(Service::List(output)) => {
             client::services(&socket(&cli.global, &inputs)?, &output)
+        }
+        Command::Service(Service::Describe(flags)) => {
+            let socket = socket(&cli.global, &inputs)?;
+            client::service(&socket, &flags.name, &flags.output)
         }
         Command::Pool(List::List(output)) => client::pools(&socket(&cli.global, &inputs)?, &output),
         Command::Lease(List::List(output)) => {

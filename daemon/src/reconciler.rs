@@ -7,6 +7,8 @@
 //! has synced no part but the interfaces and the complaints is published: effects then find nothing that
 //! would have them delete what a source has yet to tell of, and what is pinned in the kernel works on.
 //!
+//! What is observed of leases and announcements changes no plan; it goes with the plan into the chronicle of Services.
+//!
 //! When cancelled it stops between two plans; receivers keep the last plan. It ends too when every source has.
 
 #[cfg(test)]
@@ -15,18 +17,22 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use landfall_core::election::{DesiredVips, LeaseName};
-use landfall_core::model::{Link, LinkIndex, Observation, ObservedAssignments};
+use landfall_core::model::{
+    AnnounceReport, Holdings, Link, LinkIndex, Observation, ObservedAssignments, PeerConflicts,
+};
 use landfall_core::plan::addresses::{AddressPlan, Proposal};
 use landfall_core::plan::announcement::Announcements;
+use landfall_core::plan::chronicle::{Accounts, Chronicle};
 use landfall_core::plan::service_table::ServiceTable;
 use landfall_core::plan::{Plan, PlanSettings, Planner};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::effect::lease::LeaseState;
 use crate::effect::liveness::DeadNodes;
 use crate::effect::membership::Peers;
 use crate::source::Batch;
@@ -50,6 +56,12 @@ pub struct Inputs {
     pub assignments: watch::Receiver<Option<ObservedAssignments>>,
     /// Whether this node holds the allocator's lease.
     pub allocating: watch::Receiver<bool>,
+    /// Who holds which lease.
+    pub leases: watch::Receiver<LeaseState>,
+    /// Addresses that peers hold and other machines on the LAN have.
+    pub conflicts: watch::Receiver<PeerConflicts>,
+    /// Where this node stands with the addresses of its leases.
+    pub announced: watch::Receiver<Arc<AnnounceReport>>,
 }
 
 /// The parts of the plan. Those of type `Option` are empty until every source has synced.
@@ -67,18 +79,22 @@ pub struct Published {
     pub proposal: watch::Receiver<Option<Arc<Proposal>>>,
     /// The whole plan, for status.
     pub plan: watch::Receiver<Arc<Plan>>,
+    /// Conditions and events of Services; none until every source has synced.
+    pub accounts: watch::Receiver<Accounts>,
 }
 
 /// The task's state.
 #[derive(Debug)]
 pub struct Reconciler {
     planner: Planner,
+    chronicle: Chronicle,
     links: watch::Sender<Arc<Vec<Link>>>,
     table: watch::Sender<Option<Arc<ServiceTable>>>,
     desired: watch::Sender<Option<Arc<DesiredVips>>>,
     vips: watch::Sender<Option<Arc<VipInterfaces>>>,
     proposal: watch::Sender<Option<Arc<Proposal>>>,
     plan: watch::Sender<Arc<Plan>>,
+    accounts: watch::Sender<Accounts>,
 }
 
 impl Reconciler {
@@ -90,6 +106,8 @@ impl Reconciler {
         let (vips, vips_seen) = watch::channel(None);
         let (proposal, proposal_seen) = watch::channel(None);
         let (plan, plan_seen) = watch::channel(Arc::default());
+        let (accounts, accounts_seen) = watch::channel(Accounts::default());
+        let chronicle = Chronicle::new(settings.node.clone());
         let planner = Planner::new(settings);
         let published = Published {
             links: links_seen,
@@ -98,16 +116,19 @@ impl Reconciler {
             vips: vips_seen,
             proposal: proposal_seen,
             plan: plan_seen,
+            accounts: accounts_seen,
         };
         (
             Self {
                 planner,
+                chronicle,
                 links,
                 table,
                 desired,
                 vips,
                 proposal,
                 plan,
+                accounts,
             },
             published,
         )
@@ -120,6 +141,9 @@ impl Reconciler {
         inputs.dead.mark_changed();
         inputs.assignments.mark_changed();
         inputs.allocating.mark_changed();
+        inputs.leases.mark_changed();
+        inputs.conflicts.mark_changed();
+        inputs.announced.mark_changed();
         loop {
             tokio::select! {
                 biased;
@@ -132,6 +156,9 @@ impl Reconciler {
                 () = changed(&mut inputs.dead) => {}
                 () = changed(&mut inputs.assignments) => {}
                 () = changed(&mut inputs.allocating) => {}
+                () = changed(&mut inputs.leases) => {}
+                () = changed(&mut inputs.conflicts) => {}
+                () = changed(&mut inputs.announced) => {}
             }
             self.observe(&mut inputs);
             self.publish();
@@ -169,6 +196,17 @@ impl Reconciler {
         }
         let allocating = *inputs.allocating.borrow_and_update();
         self.planner.observe(Observation::Allocating(allocating));
+        let leases = inputs.leases.borrow_and_update();
+        self.planner.observe(Observation::Holdings(Holdings {
+            held: Arc::clone(&leases.held),
+            holders: Arc::clone(&leases.holders),
+            live: Arc::clone(&leases.live),
+        }));
+        drop(leases);
+        let conflicts = Arc::clone(&inputs.conflicts.borrow_and_update());
+        self.planner.observe(Observation::Conflicts(conflicts));
+        let announced = Arc::clone(&inputs.announced.borrow_and_update());
+        self.planner.observe(Observation::Announced(announced));
     }
 
     fn publish(&mut self) {
@@ -188,6 +226,10 @@ impl Reconciler {
             tell_some(&self.table, &plan.table);
             self.publish_vips(&before, &plan.announcements);
             self.publish_proposal(&plan.addresses);
+            // Last: nobody waits for it.
+            let observed = self.planner.observed();
+            self.chronicle.follow(&plan, observed, SystemTime::now());
+            tell(&self.accounts, self.chronicle.accounts());
         }
         if differs(&before, &plan) {
             self.plan.send_replace(Arc::new(plan));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use landfall_tests::lab::host::{Host, Mac};
 use landfall_tests::lab::manifests::{labels, service};
 use landfall_tests::lab::query::Complaint;
@@ -62,7 +62,7 @@ fn told_of(stage: &Stage, wanted: &str) -> Result<Complaint> {
                 return Ok(complaint);
             }
         }
-        anyhow::bail!("nobody complains")
+        bail!("nobody complains")
     })
 }
 
@@ -70,6 +70,66 @@ fn is_of_conflict(complaint: &Complaint) -> bool {
     [WANTED, WANTED6]
         .iter()
         .any(|wanted| complaint.object.contains(wanted))
+}
+
+/// The service itself says by its condition on every node, and by an event on the one that holds the address, that the
+/// stranger has it.
+fn the_service_tells(stage: &Stage, wanted: &str) -> Result<()> {
+    let mac = stage.lab.watcher().mac().to_string();
+    let event = wait::until_ok(PATIENCE, "the service to tell of the conflict", || {
+        let mut events = Vec::new();
+        for node in stage.lab.nodes() {
+            let service = node.service("contested")?;
+            let condition = service.condition("Announced")?;
+            let (status, reason) = (condition.status.as_str(), condition.reason.as_str());
+            ensure!(
+                (status, reason) == ("False", "address_conflict"),
+                "{condition:?}"
+            );
+            ensure!(condition.message.contains(&mac), "{condition:?}");
+            ensure!(condition.message.contains(wanted), "{condition:?}");
+            let allocated = service.condition("IPAMRequestSatisfied")?;
+            ensure!(allocated.status == "True", "{allocated:?}");
+            events.extend(service.event("AddressConflict").cloned());
+        }
+        let [event] = &events[..] else {
+            bail!("one node holds it: {events:?}");
+        };
+        Ok(event.clone())
+    })?;
+    println!("{event:?}");
+    ensure!(
+        (event.kind.as_str(), event.count) == ("Warning", 1),
+        "{event:?}"
+    );
+    ensure!(
+        event.message.contains(&mac) && event.message.contains(wanted),
+        "{event:?}"
+    );
+    let nodes = stage.lab.nodes().iter();
+    let conflicts = nodes.map(|node| node.metric("landfall_address_conflicts"));
+    let conflicts: f64 = conflicts.sum::<Result<f64>>()?;
+    ensure!(conflicts == 1.0, "{conflicts} by the metric");
+    Ok(())
+}
+
+/// The service says on every node that it is announced again, and on the one that does, since when.
+fn the_service_is_well(stage: &Stage, wanted: &str) -> Result<()> {
+    wait::until_ok(PATIENCE, "the service to be announced", || {
+        let mut announcing = 0;
+        for node in stage.lab.nodes() {
+            let service = node.service("contested")?;
+            let condition = service.condition("Announced")?;
+            ensure!(condition.status == "True", "{condition:?}");
+            if condition.reason == "announcing" {
+                announcing += 1;
+                let event = service.event("Announcing")?;
+                ensure!(event.message.contains(wanted), "{event:?}");
+            }
+        }
+        ensure!(announcing == 1, "{announcing} nodes announce it");
+        Ok(())
+    })
 }
 
 fn nobody_complains(stage: &Stage) -> Result<()> {
@@ -114,6 +174,7 @@ fn an_address_that_another_machine_has_is_announced_once_that_has_left() -> Resu
         complaint.problem.contains(&stranger.mac().to_string()),
         "{complaint}"
     );
+    the_service_tells(&stage, WANTED)?;
     only_it_answers(client, address, stranger.mac())?;
     reach::every_vip_answers(&stage, 20)?;
 
@@ -121,6 +182,7 @@ fn an_address_that_another_machine_has_is_announced_once_that_has_left() -> Resu
     client.forget_neighbours()?;
     one_of_us_answers(&stage, address)?;
     client.http_get((address, 80))?;
+    the_service_is_well(&stage, WANTED)?;
     nobody_complains(&stage)
 }
 
@@ -138,12 +200,14 @@ fn an_address_that_another_machine_takes_later_is_left_to_it() -> Result<()> {
         complaint.problem.contains(&stranger.mac().to_string()),
         "{complaint}"
     );
+    the_service_tells(&stage, WANTED)?;
     only_it_answers(client, address, stranger.mac())?;
     reach::every_vip_answers(&stage, 20)?;
 
     stranger.output(&format!("ip addr del {WANTED}/32 dev ens3"))?;
     client.forget_neighbours()?;
     one_of_us_answers(&stage, address)?;
+    the_service_is_well(&stage, WANTED)?;
     nobody_complains(&stage)
 }
 
@@ -173,6 +237,7 @@ fn a_stranger_that_only_answers_is_found(wanted: &str) -> Result<()> {
     println!("{complaint}");
     let mac = stranger.mac().to_string();
     assert!(complaint.problem.contains(&mac), "{complaint}");
+    the_service_tells(&stage, wanted)?;
     only_it_answers(client, address, stranger.mac())?;
     reach::every_vip_answers(&stage, 20)?;
 

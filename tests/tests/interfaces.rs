@@ -236,11 +236,52 @@ fn unheard(node: &Node) -> Result<Option<Complaint>> {
     node.complaint(|c| c.object == "interface ens3" && c.problem.contains("answers"))
 }
 
+/// The services, of `default`, that a node announces.
+fn announced_services(node: &Node) -> Result<Vec<String>> {
+    let own = node.announcements()?.into_iter();
+    let own = own.filter(|entry| entry.node == node.name());
+    let names = own.flat_map(|entry| entry.services);
+    let names: Vec<String> = names.map(|name| name.replace("default/", "")).collect();
+    ensure!(!names.is_empty(), "{} announces nothing", node.name());
+    Ok(names)
+}
+
+/// A service that `loser` had says there that it went to another node and why, and on its heir how it came.
+fn the_service_tells(stage: &Stage, loser: &Node, name: &str) -> Result<()> {
+    wait::until_ok(PATIENCE, "the service to tell of its move", || {
+        let told = loser.service(name)?;
+        let event = told.event("SelfProofFailed")?;
+        ensure!(event.kind == "Warning", "{event:?}");
+        ensure!(event.message.contains("on ens3"), "{event:?}");
+        let condition = told.condition("Announced")?;
+        let (status, reason) = (condition.status.as_str(), condition.reason.as_str());
+        ensure!((status, reason) == ("True", "elsewhere"), "{condition:?}");
+        ensure!(condition.message.contains("do not hear"), "{condition:?}");
+        let heir =
+            stage.lab.nodes().iter().find(|node| {
+                node.name() != loser.name() && condition.message.starts_with(node.name())
+            });
+        let heir = heir.with_context(|| format!("no heir in {condition:?}"))?;
+        let told = heir.service(name)?;
+        ensure!(
+            told.condition("Announced")?.reason == "announcing",
+            "{told:?}"
+        );
+        let event = told.event("Announcing")?;
+        ensure!(event.message.contains("(unable)"), "{event:?}");
+        let came = heir.history()?.into_iter().find(|change| {
+            change.cause == "unable" && change.from.as_deref() == Some(loser.name())
+        });
+        came.map(drop).context("the heir's history does not tell")
+    })
+}
+
 #[test]
 fn a_node_whose_answers_its_switch_port_eats_leaves_its_vips_to_others_and_comes_back() -> Result<()>
 {
     let stage = Stage::builder().start()?;
     let loser = stage.holder(stage.vip())?;
+    let lost = announced_services(loser)?;
     let begun = Instant::now();
     switch_drops(&stage, loser.name(), "arp operation reply")?;
     // A client that asks is answered by another node.
@@ -257,6 +298,9 @@ fn a_node_whose_answers_its_switch_port_eats_leaves_its_vips_to_others_and_comes
     println!("{complaint}");
     let denied = loser.metric("landfall_self_proofs_total{result=\"wire_denied\"}")?;
     ensure!(denied >= 1.0, "{denied}");
+    for name in &lost {
+        the_service_tells(&stage, loser, name)?;
+    }
     reach::every_vip_answers(&stage, 30)?;
 
     switch_drops(&stage, loser.name(), "")?;

@@ -3,6 +3,7 @@
 //! Fed by `source::convert`, folded by the reconciler, read by every planner. Types keep Kubernetes' nouns; a value that
 //! exists here is already validated, so planners have no error path for malformed input.
 
+mod announced;
 mod assignment;
 mod change;
 mod desired;
@@ -14,6 +15,7 @@ mod observed;
 mod policy;
 mod service;
 
+pub use announced::{AnnounceReport, AnnouncedVip, Unproved, VipState};
 pub use assignment::{AssignedAddress, Assignment, AssignmentRecord};
 pub use change::{Change, ObjectError, ObjectRef, Severity, SourceId};
 pub use desired::DesiredState;
@@ -21,7 +23,7 @@ pub use endpoint::{Endpoint, EndpointPort, EndpointSlice, Pod, PodPort};
 pub use link::{Link, LinkAddress, LinkIndex, LinkKind, MacAddress};
 pub use name::{NodeName, ObjectName, PodName, ServiceName};
 pub use node::{Namespace, Node};
-pub use observed::{Observation, Observed, ObservedAssignments};
+pub use observed::{Holdings, Observation, Observed, ObservedAssignments, PeerConflicts};
 pub use policy::L2AnnouncementPolicy;
 pub use service::{
     IpFamily, IpFamilyPolicy, Port, Protocol, Service, ServicePort, ServiceType, TargetPort,

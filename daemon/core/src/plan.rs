@@ -4,10 +4,11 @@
 //! plans anew only what the change concerns, and leaves the rest of the [`Plan`] the same `Arc`s.
 //!
 //! Inside: `endpoints` and `addresses` feed `service_table` and `announcement`; `status` puts everything into
-//! words for people.
+//! words for people; `chronicle` follows plans and observations and says of each Service what holds and what happened.
 
 pub mod addresses;
 pub mod announcement;
+pub mod chronicle;
 pub mod endpoints;
 #[cfg(test)]
 mod fixtures;

@@ -1,24 +1,33 @@
 //! What people are told of a plan: rows for the command line, the admin socket and metrics.
 //!
-//! Fed by [`plan::status`](crate::plan::status). The field names are what `-o json|yaml` prints: they may grow
-//! in number and do not change.
+//! Fed by [`plan::status`](crate::plan::status) and [`plan::chronicle`](crate::plan::chronicle). The field names are what
+//! `-o json|yaml` prints: they may grow in number and do not change.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 /// A Service of ours, or one with external addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceReport {
-    /// `namespace/name`.
-    pub name: String,
     /// Its LoadBalancer addresses with the pool each is of.
     pub addresses: Vec<AddressReport>,
     /// `spec.externalIPs` that go with a lease.
     pub external_ips: Vec<IpAddr>,
-    /// Condition `IPAMRequestSatisfied`; absent where the Service asks for no address.
-    pub condition: Option<ConditionReport>,
+    /// What holds of it, and what happened to it.
+    pub account: Arc<Account>,
+}
+
+/// What is to be said of a Service on the Service itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// What holds of it at present, by type.
+    pub conditions: Vec<Condition>,
+    /// What happened to it last, the latest at the end.
+    pub events: Vec<Event>,
 }
 
 /// An assigned address.
@@ -30,18 +39,58 @@ pub struct AddressReport {
     pub pool: String,
 }
 
-/// A condition as Kubernetes has them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConditionReport {
-    /// Such as `IPAMRequestSatisfied`.
-    #[serde(rename = "type")]
-    pub kind: String,
+/// Whether a condition holds, as in `metav1.Condition`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It cannot be told yet.
+    Unknown,
+}
+
+/// A condition of a Service; the shape of `metav1.Condition`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Its type, such as `landfall.dev/Announced`.
+    pub kind: &'static str,
     /// Whether it holds.
-    pub status: bool,
-    /// One of Cilium's reasons, `reserved_address` or `pending`.
-    pub reason: String,
-    /// Sentences for a person; empty where nothing is missing.
-    pub message: String,
+    pub status: ConditionStatus,
+    /// A word for programs.
+    pub reason: Arc<str>,
+    /// Sentences for a person; empty where there is nothing to say.
+    pub message: Arc<str>,
+    /// When the status last changed, as far as this agent has seen.
+    pub last_transition: SystemTime,
+}
+
+/// Whether an event is in the course of things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It is.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+/// Something that happened to a Service; the shape of Kubernetes' Events. The same again counts, and makes no second one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whether it is in the course of things.
+    pub kind: EventKind,
+    /// A word for programs, such as `Announcing`.
+    pub reason: &'static str,
+    /// A sentence for a person.
+    pub message: Arc<str>,
+    /// When it happened first.
+    pub first: SystemTime,
+    /// When it happened last.
+    pub last: SystemTime,
+    /// How often.
+    pub count: u32,
+    /// Grows with every event of any Service: where this one stands among them.
+    pub serial: u64,
 }
 
 /// A pool.

@@ -1,5 +1,7 @@
 //! Reports made from what planners and effects publish. Pure.
 
+mod ground;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -8,17 +10,20 @@ use std::time::{Duration, UNIX_EPOCH};
 use landfall_core::election::{
     Holder, LeaseName, LeaseTable, Moment, Seen, ServiceLease, Standing,
 };
-use landfall_core::model::{LinkIndex, NodeName};
+use landfall_core::model::{AnnounceReport, LinkIndex, NodeName, VipState};
 use landfall_core::plan::service_table::{self, FrontendKind, ServiceTable};
+use landfall_core::report::{self, Account};
 use landfall_ebpf::abi::counter::Counter;
 
 use super::snapshot::{
-    Announcement, Backend, Complaint, Datapath, Frontend, Interface, Lease, Level, MapFill,
+    Announcement, Backend, Complaint, Datapath, Event, Frontend, Interface, Lease, Level, MapFill,
     Timestamp, Verdicts,
 };
-use crate::effect::announce::{AnnounceReport, VipState};
 use crate::effect::datapath::DatapathReport;
 use crate::effect::moved::MovedReport;
+use crate::objects::{Condition, ConditionStatus};
+
+pub use ground::ground;
 
 /// The service table in the order of its keys, numbered from 1.
 pub fn frontends(table: &ServiceTable) -> Vec<Frontend> {
@@ -277,6 +282,49 @@ pub fn announcements(
             answers: Some(answers.get(&(vip.index, vip.ip)).copied().unwrap_or(0)),
         })
         .collect()
+}
+
+/// What holds of a Service, as Kubernetes' conditions are written.
+pub fn conditions(account: &Account) -> Vec<Condition> {
+    let conditions = account.conditions.iter().map(|condition| Condition {
+        type_: condition.kind.to_owned(),
+        status: match condition.status {
+            report::ConditionStatus::True => ConditionStatus::True,
+            report::ConditionStatus::False => ConditionStatus::False,
+            report::ConditionStatus::Unknown => ConditionStatus::Unknown,
+        },
+        reason: condition.reason.to_string(),
+        message: condition.message.to_string(),
+        last_transition_time: humantime::format_rfc3339_seconds(condition.last_transition)
+            .to_string(),
+        observed_generation: None,
+    });
+    conditions.collect()
+}
+
+/// What happened to a Service, as `node` tells of it.
+pub fn events(account: &Account, node: &NodeName) -> Vec<Event> {
+    let events = account.events.iter().map(|event| Event {
+        kind: match event.kind {
+            report::EventKind::Normal => "Normal",
+            report::EventKind::Warning => "Warning",
+        }
+        .to_owned(),
+        reason: event.reason.to_owned(),
+        message: event.message.to_string(),
+        count: event.count,
+        first_timestamp: Timestamp(event.first),
+        last_timestamp: Timestamp(event.last),
+        reporting_instance: node.to_string(),
+    });
+    events.collect()
+}
+
+/// How many addresses of leases held here other machines on the LAN use.
+pub fn conflicts(report: &AnnounceReport) -> u64 {
+    let taken = report.vips.iter();
+    let taken = taken.filter(|vip| matches!(vip.state, VipState::Conflict(_)));
+    taken.map(|vip| vip.ip).collect::<BTreeSet<_>>().len() as u64
 }
 
 /// What is wrong with announcing.

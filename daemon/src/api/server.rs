@@ -12,6 +12,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use landfall_core::model::ServiceName;
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -173,10 +174,33 @@ fn tell(path: &str, snapshot: &dyn Snapshot) -> Answer {
         route::L2 => json(StatusCode::OK, &snapshot.announcements()),
         route::HISTORY => json(StatusCode::OK, &snapshot.history()),
         route::DRAIN => json(StatusCode::OK, &snapshot.drain()),
+        path if path.starts_with(route::SERVICE) => service(path, snapshot),
         _ => failure(
             StatusCode::NOT_FOUND,
             "no such path; this agent may be of another version",
         ),
+    }
+}
+
+fn service(path: &str, snapshot: &dyn Snapshot) -> Answer {
+    let name = path.strip_prefix(route::SERVICE);
+    let name = name.and_then(|name| name.split_once('/'));
+    let name = name.map(|(namespace, name)| ServiceName::new(namespace, name));
+    let Some(name) = name else {
+        return failure(
+            StatusCode::NOT_FOUND,
+            "a Service is asked for by NAMESPACE/NAME",
+        );
+    };
+    match snapshot.service(&name) {
+        Some(service) => json(StatusCode::OK, &service),
+        None => {
+            let problem = format!(
+                "Service {name} has no address to ask for or to announce, or is not there; `landfall status` tells of \
+                 objects that are wrong"
+            );
+            failure(StatusCode::NOT_FOUND, &problem)
+        }
     }
 }
 

@@ -7,8 +7,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use landfall_core::model::{ObjectError, Severity};
+use landfall_core::model::{ObjectError, ServiceName, Severity};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::objects::Condition;
 
 /// Answers the admin socket's questions from what the rooms published last. Called on a blocking
 /// thread, so that a table of 100,000 backends delays no task.
@@ -17,6 +19,8 @@ pub trait Snapshot: Send + Sync + 'static {
     fn status(&self) -> Status;
     /// Every frontend with its backends.
     fn frontends(&self) -> Vec<Frontend>;
+    /// One Service of ours, or with external addresses; nothing where there is none of the name.
+    fn service(&self, name: &ServiceName) -> Option<Service>;
     /// Every pool.
     fn pools(&self) -> Vec<Pool>;
     /// Node leases and service leases, of all nodes.
@@ -51,6 +55,9 @@ pub struct Status {
     pub services: ServiceCounts,
     /// The lease store.
     pub leases: LeaseStore,
+    /// What this node's right to answer rests on.
+    #[serde(default)]
+    pub ground: Ground,
     /// Kernel programs and maps.
     pub datapath: Datapath,
     /// This node hands over and takes nothing.
@@ -58,6 +65,9 @@ pub struct Status {
     pub drained: bool,
     /// Addresses this node announces.
     pub announced: Vec<Announcement>,
+    /// Addresses of leases held here that other machines on the LAN use.
+    #[serde(default)]
+    pub conflicts: u64,
     /// Everything that needs a person.
     pub complaints: Vec<Complaint>,
 }
@@ -95,7 +105,7 @@ pub struct HandOver {
     pub from: Option<String>,
     /// Who holds it now; nobody where it was given up.
     pub to: Option<String>,
-    /// `first`, `takeover`, `handover` or `continued`.
+    /// `first`, `takeover`, `drained`, `unable`, `handover` or `continued`.
     pub cause: String,
     /// For how long at most nobody answered: after a takeover, the time since the holder before was last heard.
     pub silence_ms: Option<u64>,
@@ -136,6 +146,46 @@ pub struct LeaseStore {
     pub total: u64,
     /// Since the last renewal of this node's own lease, in milliseconds.
     pub renewed_ms_ago: Option<u64>,
+    /// All of it was read, and nothing has failed since.
+    #[serde(default)]
+    pub synced: bool,
+}
+
+/// What this node's right to answer rests on, as the node sees it. Times in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ground {
+    /// `quorum` (grants of a majority), `lease` (renewals of the node lease), or `quorum and lease` while a change of
+    /// members needs both; `none` before this node is a member.
+    pub kind: String,
+    /// The epoch of the record of members that this node has adopted.
+    pub epoch: Option<u64>,
+    /// A change of members is under way.
+    pub changing: bool,
+    /// The present term of this node.
+    pub term: Option<u64>,
+    /// The term can gain no right any more; the node begins another.
+    pub refused: bool,
+    /// For how long this node may still answer; absent where it may not.
+    pub holds_ms: Option<u64>,
+    /// Since the oldest heartbeat or renewal that the deadline stands on; absent where there is none.
+    pub grant_age_ms: Option<u64>,
+    /// The least that was left of a deadline in the last minute when the next was pushed.
+    pub least_slack_ms: Option<u64>,
+    /// All members.
+    pub members: Vec<Member>,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub node: String,
+    /// Its grants count; all do but of more than seven members.
+    pub grants: bool,
+    /// `self`, `heard`, `silent`, or `refused`: the right of its present term is over.
+    pub state: String,
+    /// Since it was heard last, where it was.
+    pub heard_ms_ago: Option<u64>,
 }
 
 /// Kernel programs and maps.
@@ -235,6 +285,57 @@ pub struct Backend {
     pub state: String,
 }
 
+/// One Service, with what holds of it and what happened to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its LoadBalancer addresses.
+    pub addresses: Vec<Address>,
+    /// `spec.externalIPs` that go with a lease.
+    pub external_ips: Vec<IpAddr>,
+    /// Who announces its addresses.
+    pub announced: Vec<Announcement>,
+    /// Its frontends.
+    pub frontends: Vec<Frontend>,
+    /// What holds of it, as this node sees it; with the fields of Kubernetes' conditions.
+    pub conditions: Vec<Condition>,
+    /// What this node saw happen to it, the latest at the end.
+    pub events: Vec<Event>,
+}
+
+/// An assigned address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// The pool it is of.
+    pub pool: String,
+}
+
+/// Something that happened to a Service, with the fields of Kubernetes' Events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// `Normal` or `Warning`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A word for programs.
+    pub reason: String,
+    /// A sentence for a person.
+    pub message: String,
+    /// How often it happened.
+    pub count: u32,
+    /// When it happened first.
+    pub first_timestamp: Timestamp,
+    /// When it happened last.
+    pub last_timestamp: Timestamp,
+    /// The node that tells of it.
+    pub reporting_instance: String,
+}
+
 /// One pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
@@ -271,7 +372,8 @@ pub struct Lease {
     pub since: Option<Timestamp>,
     /// How often it changed hands.
     pub transitions: u64,
-    /// Why it came to its holder: `first`, `takeover`, `handover` or `continued`; absent for node leases.
+    /// Why it came to its holder: `first`, `takeover`, `drained`, `unable`, `handover` or `continued`; absent for node
+    /// leases.
     pub cause: Option<String>,
     /// Whether the lease itself tells of its holder. If not, another node's lease does, and the holder is about to
     /// write the record.

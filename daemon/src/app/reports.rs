@@ -7,22 +7,25 @@ use std::time::Duration;
 
 use landfall_arp_responder::{AnswerCounts, InterfaceAddress};
 use landfall_core::election::{LeaseName, LeaseTable};
-use landfall_core::model::{LinkIndex, NodeName};
+use landfall_core::model::{AnnounceReport, LinkIndex, NodeName, ServiceName};
+use landfall_core::plan::chronicle::Accounts;
 use landfall_core::plan::{Plan, status};
+use landfall_core::quorum::record::MemberRecord;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::api::report;
 use crate::api::snapshot::{
-    Announcement, Complaint, Drain, Frontend, HandOver, Lease, LeaseStore, Level, MapFill, Pool,
-    ServiceCounts, Snapshot, Source, Status, Timestamp,
+    Address, Announcement, Complaint, Drain, Frontend, Ground, HandOver, Lease, LeaseStore, Level,
+    MapFill, Pool, Service, ServiceCounts, Snapshot, Source, Status, Timestamp,
 };
 use crate::config::Settings;
-use crate::effect::announce::{AnnounceReport, AnnouncedTable};
+use crate::effect::announce::AnnouncedTable;
 use crate::effect::datapath::{DatapathReport, Flows};
 use crate::effect::history::History;
 use crate::effect::lease::{LeaseHandle, LeaseState, clock};
 use crate::effect::moved::MovedReport;
+use crate::effect::quorum::task::QuorumHandle;
 
 use super::drain::DrainMark;
 use super::rooms::Rooms;
@@ -37,6 +40,7 @@ pub(super) struct Reports {
     started: Timestamp,
     runtime: Handle,
     plan: watch::Receiver<Arc<Plan>>,
+    accounts: watch::Receiver<Accounts>,
     leases: LeaseHandle,
     lease_state: watch::Receiver<LeaseState>,
     datapath: watch::Receiver<DatapathReport>,
@@ -48,6 +52,8 @@ pub(super) struct Reports {
     moved: watch::Receiver<MovedReport>,
     mark: DrainMark,
     history: History,
+    quorum: QuorumHandle,
+    members: watch::Receiver<Option<MemberRecord>>,
 }
 
 impl Reports {
@@ -59,6 +65,7 @@ impl Reports {
             started: Timestamp::now(),
             runtime: Handle::current(),
             plan: rooms.published.plan.clone(),
+            accounts: rooms.published.accounts.clone(),
             leases: rooms.leases.clone(),
             lease_state: rooms.leases.state(),
             datapath: rooms.datapath.clone(),
@@ -70,6 +77,8 @@ impl Reports {
             moved: rooms.moved.clone(),
             mark: rooms.mark.clone(),
             history: rooms.history.clone(),
+            quorum: rooms.quorum.clone(),
+            members: rooms.members.clone(),
         }
     }
 
@@ -97,6 +106,27 @@ impl Reports {
             &services_of(plan),
             &answers,
         )
+    }
+
+    fn ground(&self, table: &LeaseTable) -> Ground {
+        let settings = self.settings.l2.quorum();
+        let (view, record) = (self.quorum.view(), self.members.borrow().clone());
+        let least = self.quorum.gate().least_slack();
+        Ground {
+            least_slack_ms: least.and_then(|least| u64::try_from(least.as_millis()).ok()),
+            ..report::ground(
+                &view,
+                record.as_ref(),
+                (table, &self.node),
+                &settings,
+                clock::now(),
+            )
+        }
+    }
+
+    fn is_store_synced(&self) -> bool {
+        let state = self.lease_state.borrow();
+        state.synced && state.trouble.is_none()
     }
 
     fn lease_complaints(&self) -> Vec<Complaint> {
@@ -183,16 +213,43 @@ impl Snapshot for Reports {
                 held: services.iter().filter(|lease| lease.ours).count() as u64,
                 total: services.len() as u64,
                 renewed_ms_ago: self.renewed_ms_ago(&table),
+                synced: self.is_store_synced(),
             },
+            ground: self.ground(&table),
             datapath,
             drained: self.mark.is_set(),
             announced: self.announced_here(&plan),
+            conflicts: report::conflicts(&self.announced.borrow()),
             complaints,
         }
     }
 
     fn frontends(&self) -> Vec<Frontend> {
         report::frontends(&self.plan().table)
+    }
+
+    fn service(&self, name: &ServiceName) -> Option<Service> {
+        let plan = self.plan();
+        let found = status::service(&plan, &self.accounts.borrow(), name)?;
+        let addresses = found.addresses.into_iter().map(|assigned| Address {
+            address: assigned.address,
+            pool: assigned.pool,
+        });
+        let text = name.to_string();
+        let mut announced = self.announcements();
+        announced.retain(|one| one.services.contains(&text));
+        let mut frontends = self.frontends();
+        frontends.retain(|one| one.service == text);
+        Some(Service {
+            namespace: name.namespace.to_string(),
+            name: name.name.to_string(),
+            addresses: addresses.collect(),
+            external_ips: found.external_ips,
+            announced,
+            frontends,
+            conditions: report::conditions(&found.account),
+            events: report::events(&found.account, &self.node),
+        })
     }
 
     fn pools(&self) -> Vec<Pool> {

@@ -14,9 +14,10 @@ use anyhow::Context as _;
 use landfall_arp_responder::takeover::AnnounceTiming;
 use landfall_arp_responder::{AnswerCounts, Deadline, ResponderTask, Timing};
 use landfall_core::election::{BootId, Content, Identity, Incarnation, LeaseName, Record, Term};
-use landfall_core::model::{NodeName, SourceId};
+use landfall_core::model::{AnnounceReport, NodeName, SourceId};
 use landfall_core::node::no_key;
 use landfall_core::plan::PlanSettings;
+use landfall_core::quorum::record::MemberRecord;
 use landfall_core::quorum::{self as core_quorum, Quorum};
 use landfall_ebpf::announce::{Announcements, DeadlineCell};
 use landfall_ebpf::attach::Hook;
@@ -26,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::{AttachMode, ForwardMode, Responder, Settings};
-use crate::effect::announce::{self, Announce, AnnounceReport, AnnouncedTable, KernelDeadline};
+use crate::effect::announce::{self, Announce, AnnouncedTable, KernelDeadline};
 use crate::effect::assignments::AssignmentFiles;
 use crate::effect::datapath::{self, Attach, Datapath, DatapathReport, Flows, Mode};
 use crate::effect::history::History;
@@ -36,6 +37,7 @@ use crate::effect::quorum::disk::Disk;
 use crate::effect::quorum::gate::Gate;
 use crate::effect::quorum::key::Secret;
 use crate::effect::quorum::link;
+use crate::effect::quorum::task::QuorumHandle;
 use crate::effect::{liveness, membership, quorum};
 use crate::reconciler::{self, Published, Reconciler};
 use crate::source::{Batch, ClassPolicy, links, manifest};
@@ -61,6 +63,8 @@ pub(super) struct Rooms {
     pub(super) moved: watch::Receiver<MovedReport>,
     pub(super) mark: DrainMark,
     pub(super) history: History,
+    pub(super) quorum: QuorumHandle,
+    pub(super) members: watch::Receiver<Option<MemberRecord>>,
     sources: Stage,
     effects: Stage,
     lease_task: LeaseTask,
@@ -101,7 +105,7 @@ impl Rooms {
         }
         let gate = Arc::new(Gate::new(KernelDeadline::new(cell, deadline.clone())));
         let joined = Arc::new(OnceLock::new());
-        let link = link::link(gate.clone(), joined.clone(), secret.is_some());
+        let (link, members) = link::link(gate.clone(), joined.clone(), secret.is_some());
         let history = History::default();
         let (lease_task, leases) = LeaseTask::start(
             identity.clone(),
@@ -125,8 +129,8 @@ impl Rooms {
             sources: sources_wanted,
         };
         let (reconciler, published) = Reconciler::new(plan_settings);
-        let (membership, peers, allocating) =
-            membership::MembershipTask::new(node.clone(), leases.clone());
+        let (membership, of_peers) = membership::MembershipTask::new(node.clone(), leases.clone());
+        let peers = of_peers.peers;
 
         let disk = Disk::new(&settings.state.dir);
         let durable = disk
@@ -233,6 +237,7 @@ impl Rooms {
             desired: published.desired.clone(),
             leases: leases.state(),
             resigned: told.resigned,
+            conflicts: told.conflicts,
         };
         effects.spawn("membership", membership.run(inputs, effects.token()));
 
@@ -242,7 +247,10 @@ impl Rooms {
             peers,
             dead: alive.dead,
             assignments,
-            allocating,
+            allocating: of_peers.allocating,
+            conflicts: of_peers.conflicts,
+            leases: leases.state(),
+            announced: told.reports.clone(),
         };
         sources.spawn("reconciler", reconciler.run(inputs, effects.token()));
         let link_source = links::open().context("the kernel's interfaces cannot be followed")?;
@@ -274,6 +282,8 @@ impl Rooms {
             moved,
             mark,
             history,
+            quorum,
+            members,
             sources,
             effects,
             lease_task,

@@ -9,7 +9,9 @@ use super::format::Output;
 use super::render;
 use crate::api::client::{AskError, ask};
 use crate::api::route;
-use crate::api::snapshot::{Announcement, Frontend, HandOver, Lease, Pool, Status, Timestamp};
+use crate::api::snapshot::{
+    Announcement, Frontend, HandOver, Lease, Pool, Service, Status, Timestamp,
+};
 
 /// `landfall status`.
 pub(super) fn status(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
@@ -27,6 +29,21 @@ pub(super) fn services(socket: &Path, output: &Output) -> anyhow::Result<Exit> {
     let frontends: Vec<Frontend> = question(socket, route::SERVICES)?;
     output.print(&frontends, |frontends, wide| {
         render::service::table(frontends, wide)
+    })?;
+    Ok(Exit::Done)
+}
+
+/// `landfall service describe`.
+pub(super) fn service(socket: &Path, name: &str, output: &Output) -> anyhow::Result<Exit> {
+    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+    let path = format!("{}{namespace}/{name}", route::SERVICE);
+    // Whatever is typed goes into a URI.
+    if !path.bytes().all(|b| b.is_ascii_graphic()) {
+        anyhow::bail!("{name:?} is no name of a Service; write NAMESPACE/NAME");
+    }
+    let service: Service = question(socket, &path)?;
+    output.print(&service, |service, wide| {
+        render::service::description(service, Timestamp::now(), wide)
     })?;
     Ok(Exit::Done)
 }

@@ -11,7 +11,6 @@
 
 mod deadline;
 mod fitness;
-mod report;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +22,10 @@ use landfall_arp_responder::{
     Answering, Desired, DesiredInterface, DesiredVip, Event, InterfaceIndex, MacAddr, Reach, Role,
 };
 use landfall_core::election::{Cause, LeaseName};
-use landfall_core::model::{Link, LinkIndex, LinkKind, MacAddress, NodeName};
+use landfall_core::model::{
+    AnnounceReport, AnnouncedVip, Link, LinkIndex, LinkKind, MacAddress, NodeName, Unproved,
+    VipState,
+};
 use landfall_ebpf::announce::Announcements;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -38,8 +40,7 @@ use crate::telemetry::metric;
 use fitness::Fitness;
 
 pub use deadline::KernelDeadline;
-pub use fitness::Resigned;
-pub use report::{AnnounceReport, AnnouncedVip, Unproved, VipState};
+pub use fitness::{Conflicts, Resigned};
 pub use table::AnnouncedTable;
 
 /// Addresses of each lease, with the interfaces they are announced on.
@@ -97,6 +98,7 @@ pub struct Announce {
     acquisitions: u64,
     fitness: Fitness,
     resigned: watch::Sender<Arc<Resigned>>,
+    conflicts: watch::Sender<Arc<Conflicts>>,
     problems: BTreeSet<String>,
 }
 
@@ -108,6 +110,8 @@ pub struct Outputs {
     pub desired: watch::Receiver<Desired>,
     /// What this node could not prove, and leaves to others.
     pub resigned: watch::Receiver<Arc<Resigned>>,
+    /// What other machines on the LAN have of it.
+    pub conflicts: watch::Receiver<Arc<Conflicts>>,
     /// What status shows.
     pub reports: watch::Receiver<Arc<AnnounceReport>>,
 }
@@ -123,6 +127,7 @@ impl Announce {
         let (desired, wishes) = watch::channel(Desired::default());
         let (publish, reports) = watch::channel(Arc::default());
         let (resigned, resigned_seen) = watch::channel(Arc::default());
+        let (conflicts, conflicts_seen) = watch::channel(Arc::default());
         let announce = Self {
             responder,
             table: table.clone(),
@@ -133,12 +138,14 @@ impl Announce {
             acquisitions: 0,
             fitness: Fitness::default(),
             resigned,
+            conflicts,
             problems: BTreeSet::new(),
         };
         let outputs = Outputs {
             table,
             desired: wishes,
             resigned: resigned_seen,
+            conflicts: conflicts_seen,
             reports,
         };
         (announce, outputs)
@@ -186,6 +193,7 @@ impl Announce {
     ) {
         self.follow(leases, vips, links);
         self.resign(vips, links);
+        self.tell_conflicts();
         let wanted = self
             .places
             .iter()
@@ -377,6 +385,22 @@ impl Announce {
         });
     }
 
+    fn tell_conflicts(&self) {
+        let places = self.places.iter();
+        let taken = places.filter_map(|((_, ip), (_, place))| match place.state {
+            VipState::Conflict(mac) => Some((*ip, mac)),
+            VipState::Probing | VipState::Announcing => None,
+        });
+        let conflicts: Conflicts = taken.collect();
+        self.conflicts.send_if_modified(|told| {
+            let changed = **told != conflicts;
+            if changed {
+                *told = Arc::new(conflicts);
+            }
+            changed
+        });
+    }
+
     fn answering(
         &self,
         links: &[Link],
@@ -486,6 +510,7 @@ impl Announce {
         let wires = self.fitness.wires().map(|index| (index, None));
         let alone = self.fitness.vips().map(|(index, ip)| (index, Some(ip)));
         let unproved = wires.chain(alone).map(|(index, ip)| Unproved {
+            index,
             interface: name_of(index),
             ip,
         });

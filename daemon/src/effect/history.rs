@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use landfall_core::election::{Cause, LeaseName};
 use landfall_core::model::NodeName;
 
+use crate::telemetry::metric;
+
 /// How many are kept. A node's death with thousands of VIPs pushes all before it out.
 const KEPT: usize = 4096;
 
@@ -32,8 +34,9 @@ pub struct Change {
 pub struct History(Arc<Mutex<VecDeque<Change>>>);
 
 impl History {
-    /// Adds the latest change.
+    /// Adds the latest change, and counts it.
     pub fn add(&self, change: Change) {
+        metrics::counter!(metric::HANDOVERS.name, "cause" => change.cause.as_str()).increment(1);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_back();

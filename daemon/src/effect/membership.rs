@@ -5,14 +5,14 @@
 //! task. When cancelled it stops feeding; the lease effect has its own way to end.
 
 use landfall_core::election::{DesiredVips, LeaseName};
-use landfall_core::model::{Link, NodeName};
+use landfall_core::model::{Link, NodeName, PeerConflicts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::announce::Resigned;
+use super::announce::{Conflicts, Resigned};
 use super::lease::{LeaseHandle, LeaseState};
 use super::payload::Payload;
 
@@ -30,6 +30,8 @@ pub struct Inputs {
     pub leases: watch::Receiver<LeaseState>,
     /// What this node could not prove.
     pub resigned: watch::Receiver<Arc<Resigned>>,
+    /// What other machines on the LAN have of what this node holds.
+    pub conflicts: watch::Receiver<Arc<Conflicts>>,
 }
 
 /// The task's state.
@@ -39,6 +41,7 @@ pub struct MembershipTask {
     handle: LeaseHandle,
     peers: watch::Sender<Peers>,
     allocating: watch::Sender<bool>,
+    conflicts: watch::Sender<PeerConflicts>,
     published: Option<Payload>,
     told: Option<DesiredVips>,
     /// Leases that peers leave to others.
@@ -47,25 +50,40 @@ pub struct MembershipTask {
     unread: BTreeMap<NodeName, Arc<str>>,
 }
 
+/// What the task feeds.
+#[derive(Debug)]
+pub struct Outputs {
+    /// Other nodes' interfaces.
+    pub peers: watch::Receiver<Peers>,
+    /// Whether this node allocates.
+    pub allocating: watch::Receiver<bool>,
+    /// Which addresses that they hold other machines on the LAN have.
+    pub conflicts: watch::Receiver<PeerConflicts>,
+}
+
 impl MembershipTask {
-    /// The task, with what it feeds: peers' interfaces, and whether this node allocates.
-    pub fn new(
-        node: NodeName,
-        handle: LeaseHandle,
-    ) -> (Self, watch::Receiver<Peers>, watch::Receiver<bool>) {
+    /// The task, with what it feeds.
+    pub fn new(node: NodeName, handle: LeaseHandle) -> (Self, Outputs) {
         let (peers, peers_seen) = watch::channel(None);
         let (allocating, allocating_seen) = watch::channel(false);
+        let (conflicts, conflicts_seen) = watch::channel(Arc::default());
         let task = Self {
             node,
             handle,
             peers,
             allocating,
+            conflicts,
             published: None,
             told: None,
             resigned: BTreeMap::new(),
             unread: BTreeMap::new(),
         };
-        (task, peers_seen, allocating_seen)
+        let outputs = Outputs {
+            peers: peers_seen,
+            allocating: allocating_seen,
+            conflicts: conflicts_seen,
+        };
+        (task, outputs)
     }
 
     /// Runs until cancelled, or until the lease effect has ended.
@@ -75,8 +93,12 @@ impl MembershipTask {
             let desired = inputs.desired.borrow_and_update().clone();
             let leases = inputs.leases.borrow_and_update().clone();
             let resigned = inputs.resigned.borrow_and_update().clone();
+            let conflicts = inputs.conflicts.borrow_and_update().clone();
             self.read_payloads(&leases);
-            let told = self.tell(&links, desired.as_deref(), &leases, &resigned);
+            let payload = Payload::of(&links, &resigned, &conflicts);
+            let told = self
+                .publish(&links, payload)
+                .and_then(|()| self.tell(desired.as_deref(), &leases, &resigned));
             if told.is_err() {
                 break;
             }
@@ -86,24 +108,28 @@ impl MembershipTask {
                 changed = inputs.desired.changed() => if changed.is_err() { break },
                 changed = inputs.leases.changed() => if changed.is_err() { break },
                 changed = inputs.resigned.changed() => if changed.is_err() { break },
+                changed = inputs.conflicts.changed() => if changed.is_err() { break },
             }
         }
         cancel.cancelled().await;
     }
 
-    /// Tells the lease effect what this node is, and what it may contend for. The allocator's lease is open to all.
-    fn tell(
-        &mut self,
-        links: &[Link],
-        desired: Option<&DesiredVips>,
-        leases: &LeaseState,
-        resigned: &Resigned,
-    ) -> Result<(), super::lease::Closed> {
-        let payload = Payload::of(links, resigned);
+    /// Tells the lease effect what this node is, once its interfaces are known.
+    fn publish(&mut self, links: &[Link], payload: Payload) -> Result<(), super::lease::Closed> {
         if !links.is_empty() && self.published.as_ref() != Some(&payload) {
             self.handle.publish(&payload.encode())?;
             self.published = Some(payload);
         }
+        Ok(())
+    }
+
+    /// Tells the lease effect what this node may contend for. The allocator's lease is open to all.
+    fn tell(
+        &mut self,
+        desired: Option<&DesiredVips>,
+        leases: &LeaseState,
+        resigned: &Resigned,
+    ) -> Result<(), super::lease::Closed> {
         let mut wanted = desired.cloned().unwrap_or_default();
         let mut candidates = BTreeSet::clone(&leases.live);
         candidates.insert(self.node.clone());
@@ -140,6 +166,7 @@ impl MembershipTask {
         }
         let mut peers = BTreeMap::new();
         let mut resigned = BTreeMap::new();
+        let mut conflicts = BTreeMap::new();
         for (node, payload) in leases
             .payloads
             .iter()
@@ -150,6 +177,8 @@ impl MembershipTask {
             }
             match Payload::decode(payload) {
                 Ok(word) => {
+                    let taken = word.conflicts.into_iter();
+                    conflicts.extend(taken.map(|(ip, mac)| (ip, (node.clone(), mac))));
                     peers.insert(node.clone(), word.links);
                     if !word.resigned.is_empty() {
                         resigned.insert(node.clone(), word.resigned);
@@ -168,6 +197,13 @@ impl MembershipTask {
             }
         }
         self.resigned = resigned;
+        self.conflicts.send_if_modified(|held| {
+            let changed = **held != conflicts;
+            if changed {
+                *held = Arc::new(conflicts);
+            }
+            changed
+        });
         self.peers.send_if_modified(|held| {
             let changed = held.as_deref() != Some(&peers);
             if changed {

@@ -1,17 +1,20 @@
 //! What a node tells its peers of itself, in its own lease: its interfaces, which is what L2 DSR needs to reach it, and which
-//! VIPs it could not prove, so that nobody hands them to it.
+//! VIPs it could not prove, so that nobody hands them to it, and which ones other machines have, so that every node can say so.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use landfall_core::election::LeaseName;
 use landfall_core::model::{Link, LinkAddress, LinkIndex, LinkKind, MacAddress};
 use serde::{Deserialize, Serialize};
 
-use super::announce::Resigned;
+use super::announce::{Conflicts, Resigned};
 
 /// Version of the format; newer ones only add fields.
 const VERSION: u32 = 1;
+/// Conflicts named at most: more than any person looks at.
+const MOST_CONFLICTS: usize = 64;
 /// Leases named at most. More are not left to others one by one, but with the interface.
 const MOST_RESIGNED: usize = 256;
 
@@ -25,6 +28,9 @@ pub struct Payload {
     /// Leases that the node leaves to others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     resigned: Vec<String>,
+    /// Addresses that it holds and other machines on the LAN have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    conflicts: Vec<(IpAddr, [u8; 6])>,
 }
 
 /// A node's word, read.
@@ -34,6 +40,8 @@ pub struct Word {
     pub links: Vec<Link>,
     /// Leases that it leaves to others.
     pub resigned: BTreeSet<LeaseName>,
+    /// Addresses that it holds and other machines on the LAN have.
+    pub conflicts: Conflicts,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,12 +51,12 @@ struct PublishedLink {
     mac: [u8; 6],
     mtu: u32,
     up: bool,
-    addresses: Vec<(std::net::IpAddr, u8)>,
+    addresses: Vec<(IpAddr, u8)>,
 }
 
 impl Payload {
     /// The word of a node with these interfaces, of which it has resigned some. Only those that may be uplinks are told.
-    pub fn of(links: &[Link], resigned: &Resigned) -> Self {
+    pub fn of(links: &[Link], resigned: &Resigned, conflicts: &Conflicts) -> Self {
         let links = links
             .iter()
             .filter(|link| link.kind == LinkKind::Uplink)
@@ -75,6 +83,11 @@ impl Payload {
                 .iter()
                 .take(MOST_RESIGNED)
                 .map(|lease| lease.as_str().to_owned())
+                .collect(),
+            conflicts: conflicts
+                .iter()
+                .take(MOST_CONFLICTS)
+                .map(|(address, mac)| (*address, mac.0))
                 .collect(),
         }
     }
@@ -113,7 +126,13 @@ impl Payload {
                     .collect(),
             })
             .collect();
-        Ok(Word { links, resigned })
+        let conflicts = payload.conflicts.into_iter();
+        let conflicts = conflicts.map(|(address, mac)| (address, MacAddress(mac)));
+        Ok(Word {
+            links,
+            resigned,
+            conflicts: conflicts.collect(),
+        })
     }
 }
 
@@ -143,7 +162,7 @@ mod tests {
             name: "veth0".into(),
             ..uplink()
         };
-        let text = Payload::of(&[uplink(), pod], &Resigned::default()).encode();
+        let text = Payload::of(&[uplink(), pod], &Resigned::default(), &Conflicts::new()).encode();
         let word = Payload::decode(&text).expect("its own form");
         assert_eq!(word.links, [uplink()]);
         assert_eq!(word.resigned, BTreeSet::new());
@@ -156,10 +175,21 @@ mod tests {
             interfaces: BTreeSet::from([LinkIndex(2)]),
             leases: BTreeSet::from([lease.clone()]),
         };
-        let text = Payload::of(&[uplink()], &resigned).encode();
+        let text = Payload::of(&[uplink()], &resigned, &Conflicts::new()).encode();
         let word = Payload::decode(&text).expect("its own form");
         assert!(!word.links[0].up);
         assert_eq!(word.resigned, BTreeSet::from([lease]));
+    }
+
+    #[test]
+    fn what_other_machines_have_is_told() {
+        let address = "2001:db8::80".parse().expect("an address");
+        let conflicts = Conflicts::from([(address, MacAddress([2, 0, 0, 0, 0, 9]))]);
+        let text = Payload::of(&[uplink()], &Resigned::default(), &conflicts).encode();
+        assert_eq!(
+            Payload::decode(&text).expect("its own form").conflicts,
+            conflicts
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod gate;
 pub mod key;
 pub mod link;
+mod slack;
 pub mod socket;
 pub mod task;
 pub mod wire;

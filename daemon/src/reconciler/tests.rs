@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use landfall_core::election::{LeaseName, Revision};
+use landfall_core::election::{Cause, LeaseName, Revision};
 use landfall_core::model::{
-    AssignmentRecord, Change, IpFamily, IpFamilyPolicy, L2AnnouncementPolicy, LinkAddress,
-    LinkKind, MacAddress, NodeName, ObjectName, Port, Protocol, Service, ServiceName, ServicePort,
-    ServiceType, SourceId, TargetPort, TrafficPolicy,
+    AnnouncedVip, AssignmentRecord, Change, IpFamily, IpFamilyPolicy, L2AnnouncementPolicy,
+    LinkAddress, LinkKind, MacAddress, NodeName, ObjectName, Port, Protocol, Service, ServiceName,
+    ServicePort, ServiceType, SourceId, TargetPort, TrafficPolicy, VipState,
 };
 use landfall_core::plan::endpoints::EndpointRule;
 use landfall_ipam::{Block, Created, FirstLast, Pool};
@@ -23,6 +23,9 @@ struct Agent {
     _dead: watch::Sender<DeadNodes>,
     assignments: watch::Sender<Option<ObservedAssignments>>,
     allocating: watch::Sender<bool>,
+    leases: watch::Sender<LeaseState>,
+    _conflicts: watch::Sender<PeerConflicts>,
+    announced: watch::Sender<Arc<AnnounceReport>>,
     published: Published,
     cancel: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -40,12 +43,18 @@ impl Agent {
         let (dead, dead_seen) = watch::channel(Arc::default());
         let (assignments, assignments_seen) = watch::channel(None);
         let (allocating, allocating_seen) = watch::channel(false);
+        let (leases, leases_seen) = watch::channel(LeaseState::default());
+        let (conflicts, conflicts_seen) = watch::channel(Arc::default());
+        let (announced, announced_seen) = watch::channel(Arc::default());
         let inputs = Inputs {
             batches: batches_seen,
             peers: peers_seen,
             dead: dead_seen,
             assignments: assignments_seen,
             allocating: allocating_seen,
+            leases: leases_seen,
+            conflicts: conflicts_seen,
+            announced: announced_seen,
         };
         let cancel = CancellationToken::new();
         let task = tokio::spawn(reconciler.run(inputs, cancel.clone()));
@@ -55,6 +64,9 @@ impl Agent {
             _dead: dead,
             assignments,
             allocating,
+            leases,
+            _conflicts: conflicts,
+            announced,
             published,
             cancel,
             task,
@@ -217,6 +229,51 @@ async fn nothing_that_could_delete_is_published_before_every_source_has_synced()
     agent.store_until(|plan| plan.complete).await;
     assert!(agent.published.table.borrow().is_some());
     assert!(agent.published.desired.borrow().is_some() && agent.published.vips.borrow().is_some());
+}
+
+#[tokio::test]
+async fn what_leases_and_announcements_tell_becomes_the_service_s_condition_and_event() {
+    let mut agent = ready(vec![service("svc1")]).await;
+    let lease = LeaseName::of_service("default", "svc1");
+    let plan = agent
+        .store_until(|plan| plan.announcements.vips.contains_key(&lease))
+        .await;
+    let address = *plan.announcements.vips[&lease]
+        .addresses
+        .keys()
+        .next()
+        .expect("it has an address");
+    agent.leases.send_modify(|state| {
+        state.held = Arc::new([(lease.clone(), Cause::First)].into());
+        state.holders = Arc::new([(lease.clone(), NodeName::new("n1"))].into());
+        state.live = Arc::new([NodeName::new("n1")].into());
+    });
+    agent.announced.send_replace(Arc::new(AnnounceReport {
+        vips: vec![AnnouncedVip {
+            ip: address,
+            lease: lease.clone(),
+            index: LinkIndex(2),
+            interface: "ens3".to_owned(),
+            responder: "kernel",
+            state: VipState::Announcing,
+            since: SystemTime::UNIX_EPOCH,
+        }],
+        ..AnnounceReport::default()
+    }));
+    let name = ServiceName::new("default", "svc1");
+    let announced = |accounts: &Accounts| {
+        let account = accounts.get(&name);
+        account.is_some_and(|account| {
+            let conditions = &account.conditions;
+            let announcing = conditions.iter().any(|one| &*one.reason == "announcing");
+            let events = &account.events;
+            announcing && events.iter().any(|event| event.reason == "Announcing")
+        })
+    };
+    timeout(PATIENCE, agent.published.accounts.wait_for(announced))
+        .await
+        .expect("it is told")
+        .expect("the reconciler runs");
 }
 
 #[tokio::test]

@@ -7,11 +7,13 @@ use std::time::UNIX_EPOCH;
 use metrics::{counter, gauge};
 
 use super::metric;
-use crate::api::snapshot::{Level, Pool, Snapshot, Status};
+use crate::api::snapshot::{Ground, Level, Pool, Snapshot, Status};
 
 /// Reads the reports and sets every gauge.
 pub(super) fn refresh(snapshot: &dyn Snapshot) {
-    status(&snapshot.status());
+    let told = snapshot.status();
+    status(&told);
+    ground(&told.ground);
     pools(&snapshot.pools());
 }
 
@@ -43,6 +45,8 @@ fn status(status: &Status) {
         (metric::BACKENDS, status.services.backends),
         (metric::LEASES_HELD, status.leases.held),
         (metric::LEASES, status.leases.total),
+        (metric::CONFLICTS, status.conflicts),
+        (metric::STORE_SYNCED, u64::from(status.leases.synced)),
     ] {
         gauge!(metric.name).set(value as f64);
     }
@@ -73,6 +77,21 @@ fn status(status: &Status) {
     }
     for one in &status.datapath.verdicts {
         counter!(metric::PACKETS.name, "verdict" => one.verdict.clone()).absolute(one.packets);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are floats")]
+fn ground(ground: &Ground) {
+    gauge!(metric::RIGHT.name).set(f64::from(u8::from(ground.holds_ms.is_some())));
+    for state in ["self", "heard", "silent", "refused"] {
+        let members = ground.members.iter().filter(|member| member.state == state);
+        gauge!(metric::MEMBERS.name, "state" => state).set(members.count() as f64);
+    }
+    for (metric, ms) in [
+        (metric::GRANT_AGE, ground.grant_age_ms),
+        (metric::DEADLINE_SLACK, ground.least_slack_ms),
+    ] {
+        gauge!(metric.name).set(ms.map_or(f64::NAN, |ms| ms as f64 / 1000.0));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every metric there is: name, kind, labels and meaning. The README's table is compared with this.
 
-use metrics::{Unit, describe_counter, describe_gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge};
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +179,57 @@ pub const SELF_PROOFS: Metric = Metric {
     help: "Findings of peers that asked for this node's addresses: `proved`, `vip_denied` or `wire_denied`",
 };
 
+/// VIPs that came here, by cause.
+pub const HANDOVERS: Metric = Metric {
+    name: "landfall_handovers_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["cause"],
+    help: "VIPs that came to this node: `first`, `takeover`, `handover`, `drained`, `unable` or `continued`",
+};
+/// Whether this node may answer.
+pub const RIGHT: Metric = gauge(
+    "landfall_right_to_answer",
+    Unit::Count,
+    &[],
+    "1 where this node may answer for what it holds",
+);
+/// Members by state.
+pub const MEMBERS: Metric = gauge(
+    "landfall_members",
+    Unit::Count,
+    &["state"],
+    "Nodes of the cluster as this one sees them: `self`, `heard`, `silent` or `refused`",
+);
+/// How old the grants are.
+pub const GRANT_AGE: Metric = gauge(
+    "landfall_grant_age_seconds",
+    Unit::Seconds,
+    &[],
+    "Since the oldest heartbeat (or, of one or two nodes, renewal) that the present deadline stands on; NaN without a right",
+);
+/// How close the deadline came.
+pub const DEADLINE_SLACK: Metric = gauge(
+    "landfall_deadline_slack_seconds",
+    Unit::Seconds,
+    &[],
+    "The least that was left of the deadline in the last minute when it was pushed on, 0 where it had passed; NaN where it was not pushed",
+);
+/// Addresses in conflict.
+pub const CONFLICTS: Metric = gauge(
+    "landfall_address_conflicts",
+    Unit::Count,
+    &[],
+    "Addresses of leases held here that other machines on the LAN use",
+);
+/// Whether the store is of use.
+pub const STORE_SYNCED: Metric = gauge(
+    "landfall_lease_store_synced",
+    Unit::Count,
+    &[],
+    "1 where all leases were read and nothing has failed since",
+);
+
 /// All of them.
 pub const ALL: &[Metric] = &[
     BUILD_INFO,
@@ -200,6 +251,34 @@ pub const ALL: &[Metric] = &[
     INTERFACE_ATTACHED,
     PACKETS,
     SELF_PROOFS,
+    HANDOVERS,
+    RIGHT,
+    MEMBERS,
+    GRANT_AGE,
+    DEADLINE_SLACK,
+    CONFLICTS,
+    STORE_SYNCED,
+];
+
+/// Labels of counters that are there from the start, so that the first of a kind is an increase.
+const FROM_THE_START: [(Metric, &str, &[&str]); 2] = [
+    (
+        SELF_PROOFS,
+        "result",
+        &["proved", "vip_denied", "wire_denied"],
+    ),
+    (
+        HANDOVERS,
+        "cause",
+        &[
+            "first",
+            "takeover",
+            "handover",
+            "drained",
+            "unable",
+            "continued",
+        ],
+    ),
 ];
 
 /// Tells the recorder what each metric means.
@@ -210,11 +289,23 @@ pub(super) fn describe() {
             Kind::Gauge => describe_gauge!(metric.name, metric.unit, metric.help),
         }
     }
+    for (metric, label, values) in FROM_THE_START {
+        for value in values {
+            counter!(metric.name, label => *value).increment(0);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_cause_of_a_hand_over_is_counted_from_the_start() {
+        let causes =
+            landfall_core::election::Cause::ALL.map(landfall_core::election::Cause::as_str);
+        assert_eq!(FROM_THE_START[1].2, causes);
+    }
 
     #[test]
     fn the_readme_lists_exactly_these_metrics() {

@@ -34,6 +34,8 @@ pub struct Frontend {
 pub struct Announcement {
     /// The address.
     pub address: IpAddr,
+    /// The Services behind it, `namespace/name`.
+    pub services: Vec<String>,
     /// The node that announces it.
     pub node: String,
     /// On which interface; known on the announcing node only.
@@ -95,6 +97,107 @@ pub struct MapFill {
     pub capacity: u64,
 }
 
+/// A condition of a Service, as `landfall service describe -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Condition {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// A word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// Something that happened to a Service, as `landfall service describe -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Event {
+    /// `Normal` or `Warning`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// How often it happened.
+    pub count: u32,
+}
+
+/// A Service, as `landfall service describe -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Service {
+    /// What holds of it.
+    pub conditions: Vec<Condition>,
+    /// What the node saw happen to it.
+    pub events: Vec<Event>,
+}
+
+impl Service {
+    /// The condition `landfall.dev/KIND`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn condition(&self, kind: &str) -> Result<&Condition> {
+        let wanted = format!("landfall.dev/{kind}");
+        let mut found = self.conditions.iter().filter(|c| c.kind == wanted);
+        found
+            .next()
+            .with_context(|| format!("no condition {wanted} in {self:?}"))
+    }
+
+    /// The last event for that reason.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn event(&self, reason: &str) -> Result<&Event> {
+        let mut found = self.events.iter().rev().filter(|e| e.reason == reason);
+        found
+            .next()
+            .with_context(|| format!("no event {reason} in {self:?}"))
+    }
+}
+
+/// A VIP that came to a node, as `landfall l2 history -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct HandOver {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Who had it before.
+    pub from: Option<String>,
+    /// Who has it now.
+    pub to: Option<String>,
+    /// Why.
+    pub cause: String,
+    /// For how long at most nobody answered, where that is known.
+    pub silence_ms: Option<u64>,
+}
+
+/// A member of the cluster, as `landfall status -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub node: String,
+    /// Its grants count.
+    pub grants: bool,
+    /// `self`, `heard`, `silent` or `refused`.
+    pub state: String,
+}
+
+/// What the right to answer rests on, as `landfall status -o json` tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Ground {
+    /// `quorum`, `lease`, both or `none`.
+    pub kind: String,
+    /// For how long the node may still answer.
+    pub holds_ms: Option<u64>,
+    /// All members.
+    pub members: Vec<Member>,
+}
+
 /// The data path, as `landfall status -o json` tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Datapath {
@@ -107,6 +210,8 @@ pub struct Datapath {
 /// The agent at a glance, as `landfall status -o json` tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Status {
+    /// What the right to answer rests on.
+    pub ground: Ground,
     /// The data path.
     pub datapath: Datapath,
     /// Everything that needs a person.
@@ -128,6 +233,23 @@ impl Node {
     /// When the agent does not answer, or not as documented.
     pub fn announcements(&self) -> Result<Vec<Announcement>> {
         self.list("l2 list")
+    }
+
+    /// What the node's agent says of a Service of the namespace `default`.
+    ///
+    /// # Errors
+    /// When the agent does not answer, or has no such Service.
+    pub fn service(&self, name: &str) -> Result<Service> {
+        let value = self.landfall_json(&format!("service describe {name}"))?;
+        serde_json::from_value(value).with_context(|| format!("{}: {name}", self.name()))
+    }
+
+    /// The VIPs that came to the node, the latest first.
+    ///
+    /// # Errors
+    /// When the agent does not answer, or not as documented.
+    pub fn history(&self) -> Result<Vec<HandOver>> {
+        self.list("l2 history")
     }
 
     /// The load balancer addresses of the services of the namespace `default` with these names.

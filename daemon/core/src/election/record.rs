@@ -90,13 +90,25 @@ pub enum Cause {
     Takeover,
     /// The holder before gave it to this one, or gave it up.
     HandOver,
+    /// The holder before gave it away because it was drained or stopped.
+    Drained,
+    /// The holder before gave it away because it may not announce it any more: its interface, a policy, or no proof that it
+    /// is heard.
+    Unable,
     /// This node held it before its agent was restarted, and its kernel may never have stopped answering.
     Continued,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 4] = [Self::First, Self::Takeover, Self::HandOver, Self::Continued];
+    pub const ALL: [Self; 6] = [
+        Self::First,
+        Self::Takeover,
+        Self::HandOver,
+        Self::Drained,
+        Self::Unable,
+        Self::Continued,
+    ];
 
     /// The cause as one lower-case word.
     #[must_use]
@@ -105,6 +117,8 @@ impl Cause {
             Self::First => "first",
             Self::Takeover => "takeover",
             Self::HandOver => "handover",
+            Self::Drained => "drained",
+            Self::Unable => "unable",
             Self::Continued => "continued",
         }
     }

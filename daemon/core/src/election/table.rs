@@ -100,6 +100,7 @@ pub struct LeaseTable {
     /// The greatest term of each node that any lease mentioned.
     terms: HashMap<NodeName, Term>,
     payload_changes: u64,
+    possession_changes: u64,
 }
 
 impl LeaseTable {
@@ -132,6 +133,12 @@ impl LeaseTable {
     #[must_use]
     pub fn payload_changes(&self) -> u64 {
         self.payload_changes
+    }
+
+    /// Grows whenever some VIP came to another holder, or its lease was forgotten.
+    #[must_use]
+    pub fn possession_changes(&self) -> u64 {
+        self.possession_changes
     }
 
     /// Takes note of what the store was seen to hold at `revision`; older news is ignored. Tells what
@@ -301,7 +308,7 @@ impl LeaseTable {
     /// Forgets a service lease that is no longer in the store, and who had the VIP.
     pub fn forget(&mut self, name: &LeaseName) {
         self.services.remove(name);
-        self.possessions.remove(name);
+        self.possession_changes += u64::from(self.possessions.remove(name).is_some());
     }
 
     /// Forgets every service lease that was gone from the store by `since`, and still is.

@@ -22,9 +22,10 @@ use super::settings::{Identity, Settings};
 use super::table::{LeaseTable, Seen};
 
 /// Where the node stands with its own lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Membership {
     /// No lease yet, or none any more: nothing may be held.
+    #[default]
     Outside,
     /// The lease is held in this term.
     Inside(Term),

@@ -1,10 +1,11 @@
 //! What effects report back to the reconciler.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{AssignmentRecord, Link, NodeName};
-use crate::election::Revision;
+use super::{AnnounceReport, AssignmentRecord, Link, MacAddress, NodeName};
+use crate::election::{Cause, LeaseName, Revision};
 
 /// What effects reported back, folded. Owned by the reconciler alone.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,26 @@ pub struct Observed {
     pub assignments: Option<ObservedAssignments>,
     /// Whether this node is the one that allocates.
     pub allocating: bool,
+    /// Who holds which lease.
+    pub holdings: Holdings,
+    /// Where this node stands with the addresses of the leases that it holds.
+    pub announced: Arc<AnnounceReport>,
+    /// Addresses that peers hold and other machines on the LAN have.
+    pub conflicts: PeerConflicts,
+}
+
+/// Addresses in conflict by the word of the peers that hold them: who says so, and which machine has it.
+pub type PeerConflicts = Arc<BTreeMap<IpAddr, (NodeName, MacAddress)>>;
+
+/// Who holds which lease, as the election sees it. Parts that did not change are the same `Arc`s.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// The leases of this node, and why each came here.
+    pub held: Arc<BTreeMap<LeaseName, Cause>>,
+    /// The holder of every lease that has one, whether that lives or not.
+    pub holders: Arc<BTreeMap<LeaseName, NodeName>>,
+    /// Nodes whose right to answer goes on as far as is known.
+    pub live: Arc<BTreeSet<NodeName>>,
 }
 
 /// The record of assignments as it was found in the store.
@@ -39,4 +60,10 @@ pub enum Observation {
     Assignments(ObservedAssignments),
     /// Whether this node holds the allocator's lease.
     Allocating(bool),
+    /// Who holds which lease.
+    Holdings(Holdings),
+    /// Where this node stands with the addresses of its leases.
+    Announced(Arc<AnnounceReport>),
+    /// All addresses that peers hold and other machines on the LAN have.
+    Conflicts(PeerConflicts),
 }

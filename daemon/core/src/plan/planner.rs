@@ -160,6 +160,10 @@ impl Planner {
                 self.dirty.any |= self.observed.allocating != allocating;
                 self.observed.allocating = allocating;
             }
+            // Nothing is planned by these: the chronicle tells of them.
+            Observation::Holdings(holdings) => self.observed.holdings = holdings,
+            Observation::Announced(report) => self.observed.announced = report,
+            Observation::Conflicts(conflicts) => self.observed.conflicts = conflicts,
         }
     }
 

@@ -12,37 +12,25 @@ use std::net::IpAddr;
 use super::Plan;
 use super::addresses::REASON_PENDING;
 use super::announcement::Hindrance;
-use crate::model::{Assignment, ObjectError, ObjectRef, Severity};
-use crate::report::{AddressReport, ConditionReport, Counts, PoolReport, ServiceReport, VipReport};
+use super::chronicle::{Accounts, SATISFIED};
+use crate::model::{Assignment, ObjectError, ObjectRef, ServiceName, Severity};
+use crate::report::{AddressReport, Counts, PoolReport, ServiceReport, VipReport};
 
-/// The condition of a Service's request for addresses.
-pub const CONDITION: &str = "IPAMRequestSatisfied";
-/// Its reason where everything wanted is there.
-const SATISFIED: &str = "satisfied";
 /// Where complaints of the planners come from.
 const ORIGIN: &str = "plan";
 
-/// Every Service of ours and each with external addresses, by name.
-pub fn services(plan: &Plan) -> Vec<ServiceReport> {
-    let rows = plan.addresses.services.iter().map(|(name, entry)| {
-        let addresses = entry.addresses.iter().map(|assigned| AddressReport {
-            address: assigned.address,
-            pool: assigned.pool.to_string(),
-        });
-        let condition = (!entry.reason.is_empty()).then(|| ConditionReport {
-            kind: CONDITION.to_owned(),
-            status: is_satisfied(entry),
-            reason: entry.reason.to_string(),
-            message: entry.message.to_string(),
-        });
-        ServiceReport {
-            name: name.to_string(),
-            addresses: addresses.collect(),
-            external_ips: entry.external_ips.clone(),
-            condition,
-        }
+/// A Service of ours, or one with external addresses.
+pub fn service(plan: &Plan, accounts: &Accounts, name: &ServiceName) -> Option<ServiceReport> {
+    let entry = plan.addresses.services.get(name)?;
+    let addresses = entry.addresses.iter().map(|assigned| AddressReport {
+        address: assigned.address,
+        pool: assigned.pool.to_string(),
     });
-    rows.collect()
+    Some(ServiceReport {
+        addresses: addresses.collect(),
+        external_ips: entry.external_ips.clone(),
+        account: accounts.get(name).cloned().unwrap_or_default(),
+    })
 }
 
 /// Every pool, the oldest first.
@@ -141,7 +129,7 @@ pub fn complaints(plan: &Plan) -> Vec<ObjectError> {
         if !entry.reason.is_empty() && !is_satisfied(entry) && !pending {
             let refusal = (
                 entry.message.to_string(),
-                format!("condition {CONDITION} says {}", entry.reason),
+                format!("condition IPAMRequestSatisfied says {}", entry.reason),
             );
             all.push(complaint(
                 "Service",

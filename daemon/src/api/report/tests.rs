@@ -107,8 +107,7 @@ fn a_service_lease_is_valid_while_its_holders_node_lease_is() {
 
 #[test]
 fn a_conflict_is_a_complaint_and_no_announcement() {
-    use crate::effect::announce::AnnouncedVip;
-    use landfall_core::model::MacAddress;
+    use landfall_core::model::{AnnouncedVip, MacAddress};
 
     let held = AnnouncedVip {
         ip: IpAddr::from([10, 10, 200, 1]),

@@ -18,15 +18,31 @@ impl Snapshot for OnePool {
             sources: Vec::new(),
             services: Default::default(),
             leases: Default::default(),
+            ground: Default::default(),
             datapath: Default::default(),
             drained: false,
             announced: Vec::new(),
+            conflicts: 0,
             complaints: Vec::new(),
         }
     }
 
     fn frontends(&self) -> Vec<snapshot::Frontend> {
         Vec::new()
+    }
+
+    fn service(&self, name: &ServiceName) -> Option<snapshot::Service> {
+        let known = *name == ServiceName::new("default", "svc1");
+        known.then(|| snapshot::Service {
+            namespace: "default".into(),
+            name: "svc1".into(),
+            addresses: Vec::new(),
+            external_ips: Vec::new(),
+            announced: Vec::new(),
+            frontends: Vec::new(),
+            conditions: Vec::new(),
+            events: Vec::new(),
+        })
     }
 
     fn pools(&self) -> Vec<snapshot::Pool> {
@@ -94,6 +110,23 @@ async fn a_question_is_answered_with_the_snapshot() {
     assert_eq!(pools, OnePool.pools());
     let status: snapshot::Status = ask(&running.socket(), route::STATUS).await.expect("served");
     assert_eq!(status, OnePool.status());
+}
+
+#[tokio::test]
+async fn a_service_is_told_of_by_its_name_and_one_that_is_not_there_by_what_to_look_at() {
+    let running = Running::start();
+    let ask_for = |name: &'static str| {
+        let socket = running.socket();
+        async move { ask::<snapshot::Service>(&socket, &format!("{}{name}", route::SERVICE)).await }
+    };
+    assert_eq!(ask_for("default/svc1").await.expect("known").name, "svc1");
+    for (name, reason) in [
+        ("default/svc2", "Service default/svc2"),
+        ("svc1", "NAMESPACE/NAME"),
+    ] {
+        let refused = ask_for(name).await;
+        assert!(matches!(refused, Err(AskError::Declined(told)) if told.contains(reason)));
+    }
 }
 
 #[tokio::test]

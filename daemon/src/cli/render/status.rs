@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::api::snapshot::{Complaint, Datapath, Interface, Level, Status};
+use crate::api::snapshot::{Complaint, Datapath, Ground, Interface, Level, Status};
 use crate::cli::format::{BAD, Cell, DIM, GOOD, HEAD, Table, WARN, age, paint};
-use crate::cli::render::l2;
+use crate::cli::render::{l2, or_dash};
 
 /// The screen; wide shows every map, not only those that fill up.
 pub(in crate::cli) fn screen(status: &Status, wide: bool) -> String {
@@ -16,6 +16,9 @@ pub(in crate::cli) fn screen(status: &Status, wide: bool) -> String {
             "  {}{text}",
             paint(HEAD, format_args!("{label:<11}"))
         );
+    }
+    if status.ground.members.len() > 1 {
+        let _ = write!(screen, "\n{}", members(&status.ground));
     }
     if !status.datapath.interfaces.is_empty() {
         let _ = write!(screen, "\n{}", interfaces(&status.datapath.interfaces));
@@ -90,12 +93,57 @@ fn summary(status: &Status) -> Vec<(&'static str, String)> {
             leases.held, leases.total, leases.store
         ),
     ));
+    lines.push(("Ground", ground(&status.ground)));
     let datapath = match &status.datapath.pinned {
         Some(path) => format!("{}, pinned at {}", paint(GOOD, "loaded"), path.display()),
         None => paint(BAD, "not loaded"),
     };
     lines.push(("Data path", datapath));
     lines
+}
+
+/// What the right to answer rests on, and how long it lasts.
+fn ground(ground: &Ground) -> String {
+    let epoch = ground.epoch.map(|epoch| format!(", epoch {epoch}"));
+    let changing = if ground.changing {
+        paint(WARN, ", members changing")
+    } else {
+        String::new()
+    };
+    let least = ground.least_slack_ms;
+    let least = least.map(|ms| format!(", {ms} ms at the least in the last minute"));
+    let right = match ground.holds_ms {
+        Some(ms) => {
+            let may = paint(GOOD, "may answer");
+            format!("{may} for {ms} ms more{}", least.unwrap_or_default())
+        }
+        None if ground.refused => paint(BAD, "may not answer, its term is refused"),
+        None => paint(BAD, "may not answer"),
+    };
+    format!(
+        "{}{}{changing}; {right}",
+        ground.kind,
+        epoch.unwrap_or_default()
+    )
+}
+
+fn members(ground: &Ground) -> String {
+    let mut table = Table::new(&["MEMBER", "GRANTS", "STATE", "HEARD"]);
+    for member in &ground.members {
+        let state = match member.state.as_str() {
+            "self" => "this node".to_owned(),
+            "heard" => paint(GOOD, "heard"),
+            other => paint(BAD, other),
+        };
+        let heard = member.heard_ms_ago;
+        table.row(&[
+            member.node.as_str().into(),
+            if member.grants { "yes" } else { "-" }.into(),
+            state.into(),
+            or_dash(heard.map(|ms| age(Duration::from_millis(ms)) + " ago")).into(),
+        ]);
+    }
+    table.render()
 }
 
 fn interfaces(interfaces: &[Interface]) -> String {

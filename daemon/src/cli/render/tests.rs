@@ -171,6 +171,87 @@ fn leases_are_listed_with_their_holders() {
     );
 }
 
+fn member(node: &str, state: &str, heard_ms_ago: Option<u64>) -> Member {
+    Member {
+        node: node.into(),
+        grants: true,
+        state: state.into(),
+        heard_ms_ago,
+    }
+}
+
+#[test]
+fn a_service_is_described_with_its_conditions_and_what_happened_to_it() {
+    use crate::objects::{Condition, ConditionStatus};
+    let condition = |type_: &str, status, reason: &str, message: &str| Condition {
+        type_: type_.into(),
+        status,
+        reason: reason.into(),
+        message: message.into(),
+        last_transition_time: "1970-01-01T00:16:40Z".into(),
+        observed_generation: None,
+    };
+    let event = |kind: &str, reason: &str, message: &str, count| Event {
+        kind: kind.into(),
+        reason: reason.into(),
+        message: message.into(),
+        count,
+        first_timestamp: at(1_000),
+        last_timestamp: at(1_180),
+        reporting_instance: "node1".into(),
+    };
+    let told = Service {
+        namespace: "default".into(),
+        name: "svc1".into(),
+        addresses: vec![Address {
+            address: "10.10.200.1".parse().expect("an address"),
+            pool: "blue".into(),
+        }],
+        external_ips: vec!["192.0.2.7".parse().expect("an address")],
+        announced: announcements()[..1].to_vec(),
+        frontends: frontends()[..1].to_vec(),
+        conditions: vec![
+            condition(
+                "landfall.dev/IPAMRequestSatisfied",
+                ConditionStatus::True,
+                "satisfied",
+                "",
+            ),
+            condition(
+                "landfall.dev/Announced",
+                ConditionStatus::False,
+                "address_conflict",
+                "02:00:00:00:00:09 has 10.10.200.1 on ens3; it is not announced while that lasts",
+            ),
+        ],
+        events: vec![
+            event("Normal", "IPAllocated", "10.10.200.1 from pool blue", 1),
+            event(
+                "Warning",
+                "AddressConflict",
+                "02:00:00:00:00:09 has 10.10.200.1 on ens3",
+                3,
+            ),
+        ],
+    };
+    golden(
+        "service-describe",
+        &service::description(&told, at(1_192), false),
+    );
+    let bare = Service {
+        addresses: Vec::new(),
+        external_ips: Vec::new(),
+        announced: Vec::new(),
+        frontends: Vec::new(),
+        events: Vec::new(),
+        ..told
+    };
+    golden(
+        "service-describe-bare",
+        &service::description(&bare, at(1_192), false),
+    );
+}
+
 fn healthy() -> Status {
     Status {
         version: "0.1.0".into(),
@@ -193,6 +274,22 @@ fn healthy() -> Status {
             held: 1,
             total: 3,
             renewed_ms_ago: Some(400),
+            synced: true,
+        },
+        ground: Ground {
+            kind: "quorum".into(),
+            epoch: Some(5),
+            changing: false,
+            term: Some(1_000),
+            refused: false,
+            holds_ms: Some(262),
+            grant_age_ms: Some(38),
+            least_slack_ms: Some(241),
+            members: vec![
+                member("node1", "self", None),
+                member("node2", "heard", Some(12)),
+                member("node3", "refused", Some(192_000)),
+            ],
         },
         datapath: Datapath {
             pinned: Some("/sys/fs/bpf/landfall/1".into()),
@@ -212,6 +309,7 @@ fn healthy() -> Status {
         },
         drained: false,
         announced: announcements()[..1].to_vec(),
+        conflicts: 0,
         complaints: Vec::new(),
     }
 }
@@ -227,6 +325,9 @@ fn the_status_of_an_ailing_agent_ends_with_what_to_do() {
     let mut ailing = healthy();
     ailing.services.satisfied = 2;
     ailing.leases.renewed_ms_ago = None;
+    ailing.ground.holds_ms = None;
+    ailing.ground.refused = true;
+    ailing.ground.members.truncate(1);
     ailing.datapath.pinned = None;
     ailing.datapath.interfaces[0].attached = None;
     ailing.datapath.interfaces[0].problem = Some("XDP refused: EBUSY".into());

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use landfall_core::election::LeaseName;
-use landfall_core::model::LinkIndex;
+use landfall_core::model::{LinkIndex, MacAddress};
 
 /// How long the first resignation lasts at least; each further one twice as long.
 const FIRST: Duration = Duration::from_secs(10);
@@ -25,6 +25,9 @@ pub struct Resigned {
     /// Leases with an address that is concerned, for whatever reason.
     pub leases: BTreeSet<LeaseName>,
 }
+
+/// Addresses that this node holds and other machines on the LAN have; told to the peers, that each can say so.
+pub type Conflicts = BTreeMap<IpAddr, MacAddress>;
 
 /// One story of failures.
 #[derive(Clone, Copy, Debug)]

@@ -48,7 +48,7 @@ pub trait DeadlineSink: Send {
 
 /// What the announce effect and `landfall status` need to know. Its large parts are shared, so that it is cheap
 /// to clone and to publish, however many VIPs there are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseState {
     /// The store's content has arrived.
     pub synced: bool,
@@ -62,6 +62,8 @@ pub struct LeaseState {
     pub silencing: bool,
     /// Where the node stands with its own lease.
     pub membership: Membership,
+    /// The holder of every lease that has one, whether that lives or not.
+    pub holders: Arc<BTreeMap<LeaseName, NodeName>>,
     /// Nodes whose leases are good.
     pub live: Arc<BTreeSet<NodeName>>,
     /// What each node tells of itself in its lease, the last known where that lease is not there at present.
@@ -194,18 +196,7 @@ impl LeaseTask {
         let store = open(StoreEvents(input.clone()))?;
         let node = me.node.clone();
         let side = ElectionSide::new(me, settings, rights, clock::now());
-        let (publish, state) = watch::channel(LeaseState {
-            synced: false,
-            ready: false,
-            held: Arc::default(),
-            releasing: Arc::default(),
-            silencing: false,
-            membership: Membership::Outside,
-            live: Arc::default(),
-            payloads: Arc::default(),
-            trouble: None,
-            stopped: false,
-        });
+        let (publish, state) = watch::channel(LeaseState::default());
         let work = move || {
             Work {
                 node,
@@ -215,6 +206,7 @@ impl LeaseTask {
                 refused: false,
                 changed: false,
                 payload_changes: 0,
+                possession_changes: 0,
             }
             .run(&inputs, &publish)
         };
@@ -242,6 +234,8 @@ struct Work<S, R: Rights> {
     changed: bool,
     /// The payloads published are those of this count.
     payload_changes: u64,
+    /// The holders published are those of this count.
+    possession_changes: u64,
 }
 
 impl<S: LeaseStore, R: Rights> Work<S, R> {
@@ -341,6 +335,15 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
             let leases = table.nodes().filter_map(|(_, seen)| seen.record.as_ref());
             let payloads = leases.map(|lease| (lease.node.clone(), Arc::clone(&lease.payload)));
             state.payloads = Arc::new(payloads.collect());
+            self.changed = true;
+        }
+        if self.possession_changes != table.possession_changes() {
+            self.possession_changes = table.possession_changes();
+            let held = table.possessions().filter_map(|(name, found)| {
+                let holder = found.holder.as_ref()?;
+                Some((name.clone(), holder.node.clone()))
+            });
+            state.holders = Arc::new(held.collect());
             self.changed = true;
         }
         if let (Some(reason), false) = (side.refusal(), self.refused) {

@@ -3,14 +3,19 @@
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use landfall_core::election::{Moment, Term};
 use landfall_core::node::Door;
 
-use crate::effect::lease::DeadlineSink;
+use super::slack::Slack;
+use crate::effect::lease::{DeadlineSink, clock};
 
 /// The door and what is behind it.
-pub struct Gate(Mutex<Inner>);
+pub struct Gate {
+    inner: Mutex<Inner>,
+    slack: Slack,
+}
 
 struct Inner {
     sink: Box<dyn DeadlineSink>,
@@ -29,10 +34,13 @@ impl fmt::Debug for Gate {
 impl Gate {
     /// A shut door before `sink`. What the kernel was told by an earlier process stands until it passes.
     pub fn new(sink: impl DeadlineSink + 'static) -> Self {
-        Self(Mutex::new(Inner {
-            sink: Box::new(sink),
-            door: Door::default(),
-        }))
+        Self {
+            inner: Mutex::new(Inner {
+                sink: Box::new(sink),
+                door: Door::default(),
+            }),
+            slack: Slack::default(),
+        }
     }
 
     /// Lets deadlines for `term` through.
@@ -50,6 +58,7 @@ impl Gate {
     /// The node may answer in `term` until `until`, or not at all.
     pub fn push(&self, term: Term, until: Option<Moment>) {
         let mut inner = self.lock();
+        let before = inner.door.pushed();
         if !inner.door.push(term, until) {
             return;
         }
@@ -57,6 +66,15 @@ impl Gate {
             Some(until) => inner.sink.push(until),
             None => inner.sink.silence(),
         }
+        // By the one thread that pushes, and under the lock.
+        if let (Some(before), Some(_)) = (before, until) {
+            self.slack.note(before, clock::now());
+        }
+    }
+
+    /// The least that was left of a deadline in the last minute when the next was pushed, zero where it had passed.
+    pub fn least_slack(&self) -> Option<Duration> {
+        self.slack.least(clock::now())
     }
 
     /// The deadline in force, as far as this process knows.
@@ -66,7 +84,7 @@ impl Gate {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A thread that panicked here left nothing half done: each step is one store.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use landfall_core::election::Term;
 use landfall_core::node::{QuorumLink, QuorumPort};
+use landfall_core::quorum::record::MemberRecord;
 use landfall_core::quorum::{Event, View};
+use tokio::sync::watch;
 
 use super::gate::Gate;
 use super::task::QuorumHandle;
@@ -15,13 +17,25 @@ pub struct Port {
     gate: Arc<Gate>,
     /// Set once the quorum's thread runs.
     quorum: Arc<OnceLock<QuorumHandle>>,
+    /// For those who want to see who the members are.
+    members: watch::Sender<Option<MemberRecord>>,
 }
 
-/// The end of a link whose other end is put into `quorum` when its thread runs. `keyed` tells that heartbeats can be
-/// authenticated.
+/// The end of a link whose other end is put into `quorum` when its thread runs, and the record of members as the store
+/// has it. `keyed` tells that heartbeats can be authenticated.
 #[must_use]
-pub fn link(gate: Arc<Gate>, quorum: Arc<OnceLock<QuorumHandle>>, keyed: bool) -> QuorumLink<Port> {
-    QuorumLink::new(Port { gate, quorum }, keyed)
+pub fn link(
+    gate: Arc<Gate>,
+    quorum: Arc<OnceLock<QuorumHandle>>,
+    keyed: bool,
+) -> (QuorumLink<Port>, watch::Receiver<Option<MemberRecord>>) {
+    let (members, seen) = watch::channel(None);
+    let port = Port {
+        gate,
+        quorum,
+        members,
+    };
+    (QuorumLink::new(port, keyed), seen)
 }
 
 impl QuorumPort for Port {
@@ -30,6 +44,13 @@ impl QuorumPort for Port {
     }
 
     fn tell(&mut self, event: Event) {
+        if let Event::Record {
+            record: Some(record),
+            ..
+        } = &event
+        {
+            self.members.send_replace(Some(record.clone()));
+        }
         if let Some(quorum) = self.quorum.get() {
             quorum.tell(event);
         }

@@ -39,6 +39,11 @@ impl<G: Ground> Election<G> {
             .is_some_and(|nodes| nodes.contains(&self.me.node));
         let able = able && self.fit && self.mode != Mode::Stopping;
         let must_give = !able || (self.mode == Mode::Draining) || claim.giving;
+        let cause = match self.mode {
+            Mode::Draining | Mode::Stopping => Cause::Drained,
+            _ if !able => Cause::Unable,
+            _ => Cause::HandOver,
+        };
         let heir = if must_give {
             self.heir(vip, claim, pass)
         } else {
@@ -56,10 +61,7 @@ impl<G: Ground> Election<G> {
             }
             claim.offer = Some(Offer {
                 transition: found.transition,
-                bequest: Bequest {
-                    heir,
-                    cause: Cause::HandOver,
-                },
+                bequest: Bequest { heir, cause },
                 submitted: false,
             });
             pass.offers += 1;

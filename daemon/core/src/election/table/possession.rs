@@ -67,7 +67,9 @@ impl LeaseTable {
     pub(super) fn resolve(&mut self, vip: &LeaseName, now: Moment) -> bool {
         let record = self.services.get(vip).and_then(|seen| seen.record.as_ref());
         let Some(record) = record else {
-            return self.possessions.remove(vip).is_some();
+            let known = self.possessions.remove(vip).is_some();
+            self.possession_changes += u64::from(known);
+            return known;
         };
         let mut found = Possession {
             holder: record.holder.clone(),
@@ -99,6 +101,7 @@ impl LeaseTable {
         if let Some(same) = same {
             found.since = same.since;
         }
+        self.possession_changes += u64::from(moved);
         self.possessions.insert(vip.clone(), found);
         moved
     }

@@ -24,13 +24,16 @@ fn a_cluster_that_works_gives_rows_and_no_complaint() {
             backends: 1
         }
     );
-    let rows = (services(&plan), pools(&plan), vips(&plan));
+    let told = super::service(&plan, &Accounts::default(), &name("svc1")).expect("it is ours");
+    assert_eq!(
+        (told.addresses[0].address, &*told.addresses[0].pool),
+        (ip("10.10.200.1"), "lan")
+    );
+    let rows = (pools(&plan), vips(&plan));
     assert_eq!(
         serde_json::to_string(&rows).expect("plain data"),
         concat!(
-            r#"[[{"name":"default/svc1","addresses":[{"address":"10.10.200.1","pool":"lan"}],"external_ips":[],"#,
-            r#""condition":{"type":"IPAMRequestSatisfied","status":true,"reason":"satisfied","message":""}}],"#,
-            r#"[{"name":"lan","blocks":["10.10.200.0/29"],"disabled":false,"conflicts_with":null,"#,
+            r#"[[{"name":"lan","blocks":["10.10.200.0/29"],"disabled":false,"conflicts_with":null,"#,
             r#""total":"6","used":1,"reserved":"0","free":"5"}],"#,
             r#"[{"lease":"landfall-l2-default.svc1","services":["default/svc1"],"#,
             r#""interfaces":{"10.10.200.1":["ens3"]},"hindrances":{},"candidates":["n1","n2","n3"]}]]"#

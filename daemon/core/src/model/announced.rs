@@ -1,11 +1,11 @@
-//! What the announce effect tells.
+//! What the announce effect tells of the addresses this node answers for.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use landfall_core::election::LeaseName;
-use landfall_core::model::{LinkIndex, MacAddress};
+use super::{LinkIndex, MacAddress};
+use crate::election::LeaseName;
 
 /// Everything this node announces or would.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct AnnouncedVip {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unproved {
     /// On which interface.
+    pub index: LinkIndex,
+    /// Its name.
     pub interface: String,
     /// For which address; nothing where it is all of them.
     pub ip: Option<IpAddr>,
