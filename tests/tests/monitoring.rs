@@ -12,6 +12,8 @@ use serde_json::Value;
 const METRICS: &str = "daemon/src/telemetry/metric.rs";
 const ALERTS: &str = "packaging/alerts/landfall.rules.yaml";
 const DASHBOARD: &str = "packaging/grafana/landfall.json";
+/// What the alerts are to do.
+const ALERT_TESTS: &str = "packaging/alerts/landfall.rules.test.yaml";
 
 fn text(file: &str) -> Result<String> {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
@@ -113,6 +115,48 @@ fn every_label_that_alerts_and_panels_group_by_exists() -> Result<()> {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// What an operator is to be told of, by alerts and by panels.
+const WATCHED: [&str; 7] = [
+    "landfall_right_to_answer",
+    "landfall_members",
+    "landfall_deadline_slack_seconds",
+    "landfall_address_conflicts",
+    "landfall_self_proofs_total",
+    "landfall_lease_store_synced",
+    "landfall_handovers_total",
+];
+
+#[test]
+fn what_keeps_a_vip_answered_has_an_alert_that_is_tested_and_a_panel() -> Result<()> {
+    let (alerts, panels) = (alerts()?, panels()?);
+    let tests = text(ALERT_TESTS)?;
+    let names = |places: &[(String, String)], metric: &str| {
+        places.iter().any(|(_, text)| named(text).contains(metric))
+    };
+    for metric in WATCHED {
+        ensure!(names(&alerts, metric), "no alert on {metric}");
+        ensure!(names(&panels, metric), "no panel of {metric}");
+        ensure!(
+            named(&tests).contains(metric),
+            "no test of alerts on {metric}"
+        );
+    }
+    for metric in named(&tests) {
+        ensure!(
+            names(&alerts, &metric),
+            "{metric} is tested, and no alert is on it"
+        );
+    }
+    for name in tests.split("alertname: ").skip(1) {
+        let name = name.split([',', '}', '\n']).next().unwrap_or_default();
+        ensure!(
+            alerts.iter().any(|(alert, _)| alert == name),
+            "no alert {name}"
+        );
     }
     Ok(())
 }
