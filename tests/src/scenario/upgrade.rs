@@ -125,6 +125,7 @@ pub fn under_load(stage: &Stage, builds: &[Build], connections: usize) -> Result
     let quiet = NeighbourProber::start(stage.lab.watcher(), &[control], INTERVAL)?;
     std::thread::sleep(TOGETHER);
 
+    let begun = Instant::now();
     let mut windows = Vec::new();
     for build in builds {
         for node in stage.lab.nodes() {
@@ -153,7 +154,6 @@ pub fn under_load(stage: &Stage, builds: &[Build], connections: usize) -> Result
     };
     let (flow, flows, web, arp) = (stop(flow), stop(flows), web.stop(), arp.stop());
     let members = herd.close();
-    let lost = |records: &[UdpRecord]| records.iter().map(UdpRecord::lost).sum();
     let both = || flow.iter().chain(&flows);
     let is_failed = |request: &&Request| !request.result.as_ref().is_ok_and(|a| a.status == 200);
     let failed = web.requests.iter().filter(is_failed).count();
@@ -177,8 +177,9 @@ pub fn under_load(stage: &Stage, builds: &[Build], connections: usize) -> Result
         requests: both().map(|record| record.requests.len()).sum::<usize>()
             + web.requests.len()
             + members.iter().map(|m| m.echoes as usize).sum::<usize>(),
-        datagrams: lost(&flows),
-        of_one_flow: lost(&flow),
+        datagrams: flows.iter().map(UdpRecord::lost).sum(),
+        // What the pods that came before cost is another scenario's.
+        of_one_flow: flow.iter().map(|record| record.since(begun).lost).sum(),
         moved: flow.iter().filter(|record| has_moved(record)).count(),
         web: failed,
         connections: members.iter().filter(|m| m.died.is_some()).count(),
