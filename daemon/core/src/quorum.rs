@@ -99,6 +99,8 @@ pub struct Quorum {
     news: u64,
     told: Told,
 
+    /// The lease store can be read: a term that is refused can be fenced.
+    store_readable: bool,
     leases: Option<Leases>,
     /// Since when a lease is seen to state its term, and to be fenced or gone.
     stated_since: BTreeMap<NodeName, (Term, Moment)>,
@@ -151,6 +153,7 @@ impl Quorum {
             verdicts: Vec::new(),
             news: 0,
             told: Told::default(),
+            store_readable: true,
             leases: None,
             stated_since: BTreeMap::new(),
             gone_since: BTreeMap::new(),
@@ -213,6 +216,7 @@ impl Quorum {
             } => {
                 self.surveyed(number, (revision, record), leases, now);
             }
+            Event::Store { readable } => self.store_readable = readable,
             Event::Received(message) => hurry = self.receive(message, now, &mut actions),
             Event::Stored { version } => self.stored(version, now),
             Event::Leave => self.leaving = true,

@@ -79,6 +79,11 @@ pub enum Event {
         /// All node leases.
         leases: Leases,
     },
+    /// Whether the lease store can be read. It can, until told otherwise.
+    Store {
+        /// All that is in it was seen a short while ago.
+        readable: bool,
+    },
     /// A message of a peer, authenticated.
     Received(Message),
     /// [`Action::Store`] of this version is on disk, and so are those before it.

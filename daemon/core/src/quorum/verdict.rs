@@ -50,6 +50,9 @@ impl Quorum {
     }
 
     /// Refuses the last term of a silent member, where a majority by every rule calls it silent.
+    ///
+    /// Without the store no fence can follow, and a refusal would only keep a member from coming back: then nobody is
+    /// refused whom no peer refuses.
     fn refuse(&mut self, node: &NodeName, now: Moment) {
         let heard = self.peers.get(node).and_then(|peer| peer.greatest_term);
         let stated = self.stated_since.get(node);
@@ -59,6 +62,10 @@ impl Quorum {
             return;
         };
         if self.refused_by_me(node) >= Some(term) {
+            return;
+        }
+        let voiced = |peer: &super::peer::Peer| peer.refused.get(node) >= Some(&term);
+        if !self.store_readable && !self.peers.values().any(voiced) {
             return;
         }
         let mut quorums = self.rules.iter().filter(|rule| rule.is_quorum()).peekable();

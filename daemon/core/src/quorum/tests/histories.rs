@@ -65,6 +65,7 @@ fn mishap(cluster: &mut Cluster, size: usize) {
             if running {
                 cluster.kill(node);
             }
+            cluster.nodes[node].resumes = cluster.rng.chance(5000);
             cluster.start(node);
         }
         5 | 6 => {
@@ -102,6 +103,10 @@ fn mishap(cluster: &mut Cluster, size: usize) {
 /// Everything works again; who left or died starts, who runs goes on.
 fn heal(cluster: &mut Cluster, size: usize) {
     cluster.weather = FAIR;
+    cluster
+        .nodes
+        .iter_mut()
+        .for_each(|node| node.resumes = false);
     cluster.cut.iter_mut().for_each(|row| row.fill(false));
     cluster.run(Duration::from_secs(2));
     for node in 0..size {

@@ -90,7 +90,24 @@ impl Cluster {
         }
     }
 
+    /// Goes on in the term of the copy, where nothing that may have been written since ended it.
+    pub(super) fn resume(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        let (Some(copy), Some(attempt), true) = (it.copy, it.attempt, it.resumes) else {
+            return;
+        };
+        if copy.term == attempt.term && !copy.fenced && !attempt.fenced {
+            it.agent.term = Some(copy.term);
+            self.handle(node, Event::Tenure(Some(copy.term)));
+        }
+    }
+
     fn ask(&mut self, node: usize, request: Request) {
+        if let Request::Lease { of, lease, .. } = &request
+            && *of == node
+        {
+            self.nodes[node].attempt = Some(*lease);
+        }
         self.nodes[node].agent.busy_until = self.now + Duration::from_secs(2);
         self.request(node, request);
     }
@@ -111,6 +128,8 @@ impl Cluster {
             Reply::Own(own) => self.see_own(node, own),
             Reply::Renewed(lease, started) => {
                 agent.own = Some(Some(lease));
+                self.nodes[node].copy = Some(lease);
+                let agent = &mut self.nodes[node].agent;
                 agent.own_seen_at = local;
                 agent.renew_at = now + Duration::from_secs(1);
                 let begins = agent.term != Some(lease.term)

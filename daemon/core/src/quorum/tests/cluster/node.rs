@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::agent::Agent;
+use super::store::Lease;
 use super::{Cluster, Step, name_of};
 use crate::chance::Rng;
 use crate::election::{Incarnation, Moment, Term};
@@ -28,6 +29,11 @@ pub(in crate::quorum::tests) struct Node {
     pub(in crate::quorum::tests) deaf_until: Duration,
     pub(super) disk: Option<Durable>,
     pub(super) writes: VecDeque<(u64, Durable)>,
+    /// On the disk too: the own lease as last known to be in the store, and as last about to be written.
+    pub(super) copy: Option<Lease>,
+    pub(super) attempt: Option<Lease>,
+    /// Whether a process that starts goes on in the term of the copy, before it has read the store.
+    pub(in crate::quorum::tests) resumes: bool,
     pub(super) kernel: Option<(Term, Option<Moment>)>,
     /// Node leases as this process has seen them, with their revisions.
     pub(super) seen: Leases,
@@ -58,6 +64,9 @@ impl Node {
             deaf_until: Duration::ZERO,
             disk: None,
             writes: VecDeque::new(),
+            copy: None,
+            attempt: None,
+            resumes: false,
             kernel: None,
             seen: Leases::new(),
             seen_revisions: BTreeMap::new(),
@@ -104,7 +113,8 @@ impl Cluster {
         it.record_revision = None;
         it.left = false;
         it.frozen_until = Duration::ZERO;
-        self.handle(node, Event::Tick);
+        self.handle(node, Event::Store { readable: false });
+        self.resume(node);
         let (rescan, agent) = (self.rng.millis(2, 60), self.rng.millis(1, 40));
         self.push(rescan, node, Step::Rescan);
         self.push(agent, node, Step::Agent);

@@ -242,7 +242,9 @@ impl Cluster {
         let again = self.rng.millis(1500, 2500);
         self.push(again, node, Step::Rescan);
         let it = &self.nodes[node];
-        if it.store_down_until.max(it.deaf_until) > self.now {
+        let readable = it.store_down_until.max(it.deaf_until) <= self.now;
+        self.handle(node, Event::Store { readable });
+        if !readable {
             return;
         }
         match self.record.clone() {
