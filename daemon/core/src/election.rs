@@ -37,6 +37,7 @@
 mod bequest;
 mod claim;
 mod contest;
+mod dark;
 pub mod ground;
 mod intake;
 mod leaving;
@@ -61,6 +62,7 @@ use self::tenure::{Around, Step, Tenure};
 use crate::model::NodeName;
 
 pub use self::bequest::{Bequest, Bequests};
+pub use self::dark::Memory;
 pub use self::message::{Action, DesiredVips, Event, Outcome, RequestId, Write};
 pub use self::moment::Moment;
 pub use self::name::{LeaseKind, LeaseName};
@@ -114,6 +116,10 @@ pub struct Election<G = LeaseGround> {
     doubtful: Option<Moment>,
     /// All that was in the store then has been seen.
     view_of: Option<Moment>,
+    /// The node goes by what it remembers, and this is what the store has told since.
+    dark: Option<LeaseTable>,
+    /// Bequests that a process before may have written: every write of the term carries them.
+    inherited: Bequests,
     mode: Mode,
     fit: bool,
     synced: bool,
@@ -169,6 +175,8 @@ impl<G: Ground> Election<G> {
             gated: false,
             doubtful: None,
             view_of: None,
+            dark: None,
+            inherited: Bequests::default(),
             mode: Mode::Serving,
             fit: true,
             synced: false,
@@ -267,6 +275,10 @@ impl<G: Ground> Election<G> {
             if self.mode == Mode::Stopping {
                 self.mode = Mode::Stopped;
                 actions.push(Action::Stopped);
+            } else if self.dark.is_some() {
+                self.refresh_live(now);
+                self.hold_again(&mut actions);
+                self.push_deadline(&mut actions);
             }
             return actions;
         }
@@ -304,6 +316,7 @@ impl<G: Ground> Election<G> {
         let step = self.tenure.step(&around, resign, now);
         if before.is_some() && self.tenure.term().is_none() {
             self.stirred = true;
+            self.inherited = Bequests::default();
         }
         match step {
             Step::Wait(until) => self.wake_at(until),

@@ -60,7 +60,7 @@ impl<G: Ground> Election<G> {
         self.wake_at(self.contest_due);
     }
 
-    fn refresh_live(&mut self, now: Moment) {
+    pub(super) fn refresh_live(&mut self, now: Moment) {
         let mut live = BTreeSet::new();
         let mut look_again = None;
         for (_, seen) in self.table.nodes() {

@@ -40,6 +40,9 @@ pub trait Ground {
     /// This node's lease was renewed in `term` by a write that began at `started`.
     fn renewed(&mut self, term: Term, started: Moment);
 
+    /// This node goes on in `term`, by what it remembers: what the right rests on has to prove it anew.
+    fn resumed(&mut self, _term: Term) {}
+
     /// This node has fallen silent and gave up every right of its term.
     fn silenced(&mut self);
 

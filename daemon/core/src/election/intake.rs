@@ -1,6 +1,7 @@
 //! Taking in what happened: observations, outcomes of writes, and words from the planner and the kernel.
 //! Nothing is decided here but what is known.
 
+use super::bequest::Bequests;
 use super::ground::Ground;
 use super::message::{Event, Outcome, RequestId};
 use super::moment::Moment;
@@ -25,6 +26,10 @@ impl<G: Ground> Election<G> {
                 revision,
                 content,
             } => {
+                if let Some(told) = &mut self.dark {
+                    told.observe(&name, revision, content, now);
+                    return;
+                }
                 let own = self.own_write(&content);
                 let change = self.table.observe(&name, revision, content, now);
                 self.learn(&name, own, change, now);
@@ -73,6 +78,13 @@ impl<G: Ground> Election<G> {
 
     /// All that was in the store at `as_of` has been seen.
     fn complete(&mut self, as_of: Moment, now: Moment) {
+        if self.dark.is_some() && as_of == Moment::default() {
+            // Not all of it could be read: what is remembered is the better word.
+            return;
+        }
+        if let Some(told) = self.dark.take() {
+            self.table.replace(told);
+        }
         if !self.synced {
             self.synced = true;
             self.quiet_since = now;
@@ -108,6 +120,7 @@ impl<G: Ground> Election<G> {
             }
             self.tenure
                 .written(&lease, &self.settings, &mut self.ground, now);
+            self.inherited = Bequests::default();
             self.stirred |= outside;
         }
         self.stirred |= match change {

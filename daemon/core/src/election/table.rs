@@ -101,6 +101,7 @@ pub struct LeaseTable {
     terms: HashMap<NodeName, Term>,
     payload_changes: u64,
     possession_changes: u64,
+    changes: u64,
 }
 
 impl LeaseTable {
@@ -141,6 +142,20 @@ impl LeaseTable {
         self.possession_changes
     }
 
+    /// Goes by `told` from now on.
+    pub(super) fn replace(&mut self, mut told: Self) {
+        told.payload_changes += self.payload_changes;
+        told.possession_changes += self.possession_changes;
+        told.changes += self.changes;
+        *self = told;
+    }
+
+    /// Grows whenever a lease has changed in more than the count of its renewals.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Takes note of what the store was seen to hold at `revision`; older news is ignored. Tells what
     /// changed.
     pub fn observe(
@@ -156,7 +171,7 @@ impl LeaseTable {
         if revision.is_some() && revision <= known && !rotten {
             return Change::Nothing;
         }
-        self.install(name, revision, content, now)
+        self.change(name, revision, content, now)
     }
 
     /// Takes note of what a failed write for `expected` found instead. The store was read after the
@@ -171,7 +186,7 @@ impl LeaseTable {
     ) -> Change {
         let known = self.revision(name);
         if known == expected && revision != known {
-            return self.install(name, revision, content, now);
+            return self.change(name, revision, content, now);
         }
         if revision.is_none() {
             return Change::Nothing;
@@ -190,6 +205,19 @@ impl LeaseTable {
     fn is_torn(&self, name: &LeaseName) -> bool {
         self.nodes.get(name).is_some_and(|seen| seen.torn)
             || self.services.get(name).is_some_and(|seen| seen.torn)
+    }
+
+    fn change(
+        &mut self,
+        name: &LeaseName,
+        revision: Option<Revision>,
+        content: Content,
+        now: Moment,
+    ) -> Change {
+        let payloads = self.payload_changes;
+        let change = self.install(name, revision, content, now);
+        self.changes += u64::from(change != Change::Nothing || payloads != self.payload_changes);
+        change
     }
 
     fn install(
@@ -307,6 +335,7 @@ impl LeaseTable {
 
     /// Forgets a service lease that is no longer in the store, and who had the VIP.
     pub fn forget(&mut self, name: &LeaseName) {
+        self.changes += 1;
         self.services.remove(name);
         self.possession_changes += u64::from(self.possessions.remove(name).is_some());
     }

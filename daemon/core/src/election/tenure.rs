@@ -12,7 +12,7 @@
 //! emptied and confirmed) and only then writes the next term; so whoever reads the next term knows that
 //! nothing is answered under the one before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ground::{Ground, Lapse, PeerLease};
@@ -71,6 +71,8 @@ pub(super) struct Tenure {
     pub(super) since: Moment,
     /// Whether the node is known to answer nothing, as a new term demands.
     pub(super) silent: bool,
+    /// After resuming a term, until it is renewed: the processes before, whose lease it is.
+    writers: BTreeSet<Incarnation>,
     /// The renewal first seen of another machine that has this node's name, or had it.
     stranger: Option<(Incarnation, u64)>,
     renewals: u64,
@@ -95,6 +97,7 @@ impl Tenure {
             membership: Membership::Outside,
             since: now,
             silent: false,
+            writers: BTreeSet::new(),
             stranger: None,
             renewals: 0,
             renewed_at: now,
@@ -112,6 +115,18 @@ impl Tenure {
             Membership::Inside(term) => Some(term),
             _ => None,
         }
+    }
+
+    /// Goes on in a term of the processes `writers` of this node, by what the node remembers.
+    pub(super) fn resume(&mut self, term: Term, writers: BTreeSet<Incarnation>, now: Moment) {
+        self.writers = writers;
+        self.enter(Membership::Inside(term), now);
+    }
+
+    /// Whether this process has written `lease`, or one whose term it goes on in.
+    fn is_own(&self, lease: &NodeLease, me: &Identity) -> bool {
+        lease.incarnation == me.incarnation
+            || (self.term() == Some(lease.term) && self.writers.contains(&lease.incarnation))
     }
 
     /// Whether a write of the own lease is waited for.
@@ -150,9 +165,8 @@ impl Tenure {
         }
         let own = table.node(&me.node);
         let record = own.and_then(Seen::present);
-        let lost = record.is_some_and(|record| {
-            record.fenced_by.is_some() || record.incarnation != me.incarnation
-        });
+        let lost =
+            record.is_some_and(|record| record.fenced_by.is_some() || !self.is_own(record, me));
         let lost = lost || ground.is_refused();
         if let (Some(term), true) = (self.term(), lost) {
             let newer =
@@ -281,6 +295,7 @@ impl Tenure {
             self.writing_since = None;
         }
         self.failures = 0;
+        self.writers.clear();
         self.renewed_at = now;
         self.stranger = None;
         self.next_at = if std::mem::take(&mut self.hurried) {

@@ -3,6 +3,7 @@
 mod allocator;
 mod bequests;
 mod cluster;
+mod dark;
 mod histories;
 mod payload;
 mod scenarios;

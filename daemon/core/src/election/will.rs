@@ -19,6 +19,7 @@ impl<G: Ground> Election<G> {
     /// their way from here on.
     pub(super) fn bequeath(&mut self, known: &Arc<Bequests>, now: Moment) -> Arc<Bequests> {
         let offered = self.claims.values().any(|claim| claim.offer.is_some());
+        let offered = offered || !self.inherited.is_empty();
         let spent = known
             .iter()
             .filter(|(vip, transition, _)| self.is_spent(vip, *transition));
@@ -49,6 +50,9 @@ impl<G: Ground> Election<G> {
             .map(|(vip, transition, bequest)| (vip.clone(), transition, bequest.clone()))
             .collect();
         if self.tenure.term().is_some() {
+            for (vip, transition, bequest) in self.inherited.iter() {
+                bequests.add(vip.clone(), transition, bequest.clone());
+            }
             for (vip, claim) in &self.claims {
                 if let Some(offer) = &claim.offer {
                     bequests.add(vip.clone(), offer.transition, offer.bequest.clone());

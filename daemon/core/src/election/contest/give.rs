@@ -33,6 +33,10 @@ impl<G: Ground> Election<G> {
             return;
         }
         claim.offer = None;
+        if self.inherited.get(vip, found.transition).is_some() {
+            // Given away by the process before, as far as can be known, and again by the next write.
+            return;
+        }
         let able = pass
             .desired
             .get(vip)
