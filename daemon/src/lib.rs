@@ -13,4 +13,5 @@ mod http;
 pub mod objects;
 pub mod reconciler;
 pub mod source;
+pub mod state_file;
 pub mod telemetry;

@@ -1,11 +1,10 @@
 //! What a granter must not forget, on the node's own disk: the record it has adopted and the terms it has refused.
 //!
-//! One file, `<state.dir>/quorum.json`, replaced whole (written beside, flushed, renamed, directory flushed). A thread of
-//! its own writes, as a disk may take its time and heartbeats have none.
+//! One file, `<state.dir>/quorum.json`, replaced whole. A thread of its own writes, as a disk may take its time and
+//! heartbeats have none.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -15,6 +14,8 @@ use landfall_core::model::NodeName;
 use landfall_core::quorum::Durable;
 use landfall_core::quorum::record::{Epoch, MemberRecord};
 use serde::{Deserialize, Serialize};
+
+use crate::state_file::StateFile;
 
 /// More than wait at once: the machine stores again only when something has changed, and only the last counts.
 const QUEUE: usize = 64;
@@ -66,7 +67,7 @@ pub type DiskSender = SyncSender<(u64, Durable)>;
 /// The file.
 #[derive(Clone, Debug)]
 pub struct Disk {
-    directory: PathBuf,
+    file: StateFile,
 }
 
 impl Disk {
@@ -74,12 +75,8 @@ impl Disk {
     #[must_use]
     pub fn new(directory: &Path) -> Self {
         Self {
-            directory: directory.to_owned(),
+            file: StateFile::new(directory, "quorum.json"),
         }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.join("quorum.json")
     }
 
     /// What was stored last; nothing on a node that never stored.
@@ -87,19 +84,13 @@ impl Disk {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn load(&self) -> Result<Option<Durable>, DiskError> {
-        let path = self.path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                let action = "reading";
-                return Err(DiskError::Io {
-                    action,
-                    path,
-                    source,
-                });
-            }
-        };
+        let path = self.file.path();
+        let text = self.file.read().map_err(|source| DiskError::Io {
+            action: "reading",
+            path: path.clone(),
+            source,
+        })?;
+        let Some(text) = text else { return Ok(None) };
         let form: Form =
             serde_json::from_slice(&text).map_err(|source| DiskError::Damaged { path, source })?;
         let names = |names: Vec<String>| names.into_iter().map(NodeName::new).collect();
@@ -141,21 +132,11 @@ impl Disk {
             verified: durable.verified.map(|term| term.0),
         };
         let text = serde_json::to_vec(&form).expect("plain data has a form");
-        self.replace(&text).map_err(|source| DiskError::Io {
+        self.file.replace(&text).map_err(|source| DiskError::Io {
             action: "writing",
-            path: self.path(),
+            path: self.file.path(),
             source,
         })
-    }
-
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        let beside = self.directory.join(".quorum.json.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&beside, self.path())?;
-        File::open(&self.directory)?.sync_all()
     }
 
     /// Starts the thread that stores; `stored` is called with each version once it is on disk. It ends when the sender
@@ -224,7 +205,7 @@ mod tests {
         disk.store(&Durable::default()).expect("stored");
         disk.store(&durable).expect("stored");
         assert_eq!(disk.load().expect("readable"), Some(durable));
-        fs::write(disk.path(), "{").expect("written");
+        std::fs::write(disk.file.path(), "{").expect("written");
         let error = disk.load().expect_err("damaged").to_string();
         assert!(error.contains("quorum.json is damaged"), "{error}");
     }
