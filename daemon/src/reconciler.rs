@@ -309,5 +309,6 @@ fn differs(a: &Plan, b: &Plan) -> bool {
         && Arc::ptr_eq(&a.announcements, &b.announcements)
         && Arc::ptr_eq(&a.conflicts, &b.conflicts)
         && Arc::ptr_eq(&a.errors, &b.errors)
-        && a.missing == b.missing)
+        && a.missing == b.missing
+        && a.recalled == b.recalled)
 }

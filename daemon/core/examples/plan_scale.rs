@@ -126,6 +126,7 @@ fn settle(planner: &mut Planner, revision: &mut u64) {
         planner.observe(Observation::Assignments(ObservedAssignments {
             revision: Some(Revision(*revision)),
             record: Arc::clone(&proposal.record),
+            recalled: false,
         }));
     }
 }
@@ -171,6 +172,7 @@ fn main() {
     planner.observe(Observation::Assignments(ObservedAssignments {
         revision: None,
         record: Arc::default(),
+        recalled: false,
     }));
     planner.observe(Observation::Allocating(true));
     for index in 0..SERVICES {

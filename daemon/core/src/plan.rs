@@ -47,8 +47,8 @@ pub struct PlanSettings {
 /// What effects shall bring about. Parts that did not change are the same `Arc`s as in the plan before.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Every source has synced, and the record of assignments was read. While false, parts lack what a source has yet to tell of, and are not to be carried
-    /// out; nothing is allocated either.
+    /// Every source has synced or is remembered, and so is the record of assignments. While false, parts lack what a source
+    /// has yet to tell of, and are not to be carried out; nothing is allocated either.
     pub complete: bool,
     /// This node's interfaces.
     pub links: Arc<Vec<Link>>,
@@ -64,6 +64,9 @@ pub struct Plan {
     pub errors: Arc<BTreeMap<SourceId, Vec<ObjectError>>>,
     /// Sources that have not synced.
     pub missing: BTreeSet<SourceId>,
+    /// Sources of which the plan has what the node remembers: they could not be read yet. While there are any, nothing is
+    /// allocated.
+    pub recalled: BTreeSet<SourceId>,
 }
 
 /// Plans for a state whose sources have all synced.

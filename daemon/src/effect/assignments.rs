@@ -76,6 +76,7 @@ impl AssignmentFiles {
                         return Ok(ObservedAssignments {
                             revision,
                             record: Arc::new(record),
+                            recalled: false,
                         });
                     }
                     None => {
@@ -89,6 +90,7 @@ impl AssignmentFiles {
         Ok(ObservedAssignments {
             revision,
             record: Arc::default(),
+            recalled: false,
         })
     }
 
@@ -223,6 +225,7 @@ impl AssignmentFiles {
                         let observed = ObservedAssignments {
                             revision: Some(revision),
                             record: Arc::clone(&proposal.record),
+                            recalled: false,
                         };
                         publish.send_replace(Some(observed));
                     }

@@ -94,6 +94,7 @@ impl Agent {
                         self.assignments.send_replace(Some(ObservedAssignments {
                             revision: Some(Revision(revision)),
                             record: Arc::clone(&proposal.record),
+                            recalled: false,
                         }));
                     }
                     None => self
@@ -185,6 +186,7 @@ async fn ready(services: Batch) -> Agent {
     agent.assignments.send_replace(Some(ObservedAssignments {
         revision: None,
         record: Arc::new(AssignmentRecord::default()),
+        recalled: false,
     }));
     agent.allocating.send_replace(true);
     agent
@@ -225,6 +227,7 @@ async fn nothing_that_could_delete_is_published_before_every_source_has_synced()
     agent.assignments.send_replace(Some(ObservedAssignments {
         revision: None,
         record: Arc::default(),
+        recalled: false,
     }));
     agent.store_until(|plan| plan.complete).await;
     assert!(agent.published.table.borrow().is_some());
@@ -274,6 +277,41 @@ async fn what_leases_and_announcements_tell_becomes_the_service_s_condition_and_
         .await
         .expect("it is told")
         .expect("the reconciler runs");
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_acted_on_and_nothing_is_allocated_by_it() {
+    let mut agent = Agent::start();
+    agent.allocating.send_replace(true);
+    agent
+        .say(vec![
+            Change::Links(vec![link("192.0.2.11")]),
+            Change::Synced(SourceId::Links),
+            service("svc1"),
+            Change::Recalled(SourceId::Manifests),
+        ])
+        .await;
+    let remembered = ObservedAssignments {
+        revision: Some(Revision(7)),
+        record: Arc::default(),
+        recalled: true,
+    };
+    agent.assignments.send_replace(Some(remembered.clone()));
+    let plan = agent.store_until(|plan| plan.complete).await;
+    let recalled = BTreeSet::from([SourceId::Manifests, SourceId::Assignments]);
+    assert_eq!(plan.recalled, recalled);
+    assert!(agent.published.table.borrow().is_some());
+    assert!(agent.published.proposal.borrow().is_none());
+    // Either alone is too little.
+    agent.assignments.send_replace(Some(ObservedAssignments {
+        recalled: false,
+        ..remembered
+    }));
+    let plan = agent.store_until(|plan| plan.recalled.len() == 1).await;
+    assert!(plan.addresses.proposal.is_none());
+    agent.say(vec![Change::Synced(SourceId::Manifests)]).await;
+    let plan = agent.store_until(|plan| plan.recalled.is_empty()).await;
+    assert!(plan.addresses.proposal.is_some());
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ pub(super) fn delivered(batch: &Batch) -> Vec<String> {
             Change::Namespace(name, it) => tell("Namespace", name.to_string(), it.is_some()),
             Change::Pool(name, it) => tell("Pool", name.clone(), it.is_some()),
             Change::Policy(name, it) => tell("Policy", name.clone(), it.is_some()),
-            Change::Links(_) | Change::Errors(..) | Change::Synced(_) => None,
+            Change::Links(_) | Change::Errors(..) | Change::Recalled(_) | Change::Synced(_) => None,
         })
         .collect()
 }

@@ -35,6 +35,8 @@ pub enum Change {
     Links(Vec<Link>),
     /// All current complaints of one source about its objects; replaces that source's previous list.
     Errors(SourceId, Vec<ObjectError>),
+    /// The source cannot be read yet, and has delivered what the node remembers of it.
+    Recalled(SourceId),
     /// The source has delivered everything it had at start.
     Synced(SourceId),
 }
@@ -48,6 +50,8 @@ pub enum SourceId {
     Kubernetes,
     /// The kernel's interfaces.
     Links,
+    /// The record of assignments.
+    Assignments,
 }
 
 /// How much an [`ObjectError`] takes away.

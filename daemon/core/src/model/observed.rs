@@ -47,6 +47,8 @@ pub struct ObservedAssignments {
     pub revision: Option<Revision>,
     /// The record; empty where there was none.
     pub record: Arc<AssignmentRecord>,
+    /// The store cannot be read yet, and this is what the node remembers of it.
+    pub recalled: bool,
 }
 
 /// One report of an effect. Each replaces the previous one of its kind.

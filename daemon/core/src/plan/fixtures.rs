@@ -203,6 +203,7 @@ impl Cluster {
         planner.observe(Observation::Assignments(ObservedAssignments {
             revision: None,
             record: Arc::default(),
+            recalled: false,
         }));
         planner.observe(Observation::Allocating(true));
         Self {
@@ -258,6 +259,7 @@ impl Cluster {
             .observe(Observation::Assignments(ObservedAssignments {
                 revision: Some(Revision(self.revision)),
                 record: Arc::clone(&proposal.record),
+                recalled: false,
             }));
     }
 }

@@ -24,6 +24,8 @@ pub struct Planner {
     observed: Observed,
     /// Sources that have not synced.
     missing: BTreeSet<SourceId>,
+    /// Sources that are remembered only.
+    recalled: BTreeSet<SourceId>,
     dirty: Dirty,
     endpoints: EndpointIndex,
     addresses: AddressPlanner,
@@ -40,6 +42,7 @@ impl Planner {
             state: DesiredState::default(),
             observed: Observed::default(),
             missing: settings.sources.clone(),
+            recalled: BTreeSet::new(),
             dirty: Dirty {
                 ground: true,
                 any: true,
@@ -118,7 +121,14 @@ impl Planner {
                     self.dirty.any = true;
                 }
             }
-            Change::Synced(source) => self.dirty.any |= self.missing.remove(&source),
+            Change::Recalled(source) => {
+                if self.missing.remove(&source) {
+                    self.dirty.any |= self.recalled.insert(source);
+                }
+            }
+            Change::Synced(source) => {
+                self.dirty.any |= self.missing.remove(&source) | self.recalled.remove(&source);
+            }
         }
         self.dirty.any |= self.dirty.ground || self.dirty.pools;
         self.touch(touched);
@@ -150,6 +160,11 @@ impl Planner {
             }
             Observation::Assignments(assignments) => {
                 if self.observed.assignments.as_ref() != Some(&assignments) {
+                    if assignments.recalled {
+                        self.recalled.insert(SourceId::Assignments);
+                    } else {
+                        self.recalled.remove(&SourceId::Assignments);
+                    }
                     self.observed.assignments = Some(assignments.clone());
                     let concerned = self.addresses.observe(assignments);
                     self.dirty.any = true;
@@ -190,7 +205,7 @@ impl Planner {
         // Without the record of assignments there would be no frontends, and a restarted agent would sweep the data path.
         let complete = self.missing.is_empty() && self.observed.assignments.is_some();
         self.addresses
-            .set_allocating(complete && self.observed.allocating);
+            .set_allocating(complete && self.recalled.is_empty() && self.observed.allocating);
         let own = ground.then(|| self.own_addresses());
         touched.extend(self.addresses.set_ground(&self.state, own, pools));
         self.addresses.update(&self.state, &touched);
@@ -247,6 +262,7 @@ impl Planner {
         self.plan.addresses = self.addresses.plan().clone();
         self.plan.announcements = Arc::clone(self.announcements.plan());
         self.plan.missing.clone_from(&self.missing);
+        self.plan.recalled.clone_from(&self.recalled);
     }
 
     /// Every address that is some node's own: by Node objects, this node's interfaces and its peers'.

@@ -68,6 +68,7 @@ fn an_agent_that_becomes_the_allocator_imports_what_the_record_says() {
         .observe(Observation::Assignments(ObservedAssignments {
             revision: None,
             record: Arc::new(stored),
+            recalled: false,
         }));
     next.add_pool(pool("lan", "10.10.200.0/29"));
     // First seen in another order by this daemon: the record's ages and addresses count.
@@ -100,6 +101,7 @@ fn one_who_does_not_allocate_follows_the_record_and_proposes_nothing() {
         .observe(Observation::Assignments(ObservedAssignments {
             revision: Some(Revision(1)),
             record: Arc::clone(&proposal.record),
+            recalled: false,
         }));
     assert_eq!(addresses(&follower.plan(), "svc1"), ["10.10.200.1"]);
     assert_eq!(follower.plan().table.frontends.len(), 1);
@@ -131,6 +133,7 @@ fn a_record_written_by_another_allocator_is_imported_and_nobody_moves() {
                 services,
                 leases: BTreeMap::new(),
             }),
+            recalled: false,
         }));
     let plan = cluster.plan();
     assert_eq!(addresses(&plan, "svc1"), ["10.10.200.5"]);
