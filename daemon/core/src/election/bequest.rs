@@ -52,6 +52,12 @@ impl Bequests {
             .map(|((vip, transition), bequest)| (vip, *transition, bequest))
     }
 
+    /// Whether `other` has every entry that is here.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.0.keys().all(|key| other.0.contains_key(key))
+    }
+
     /// The VIPs about which `self` and `other` say different things; a VIP may come more than once.
     pub fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a LeaseName> {
         let missing = |these: &'a Self, those: &'a Self| {

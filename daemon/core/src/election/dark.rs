@@ -63,6 +63,18 @@ impl<G: Ground> Election<G> {
         self.quiet_since = now;
     }
 
+    /// Whether all of the store was seen.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Whether the node goes by what it remembers.
+    #[must_use]
+    pub fn is_dark(&self) -> bool {
+        self.dark.is_some()
+    }
+
     /// Adds to the own lease what may have been written into it.
     fn inherit(&mut self, lease: &mut NodeLease, attempted: &NodeLease) {
         let new = attempted.bequests.iter();

@@ -58,6 +58,9 @@ impl Ord for Queued {
     }
 }
 
+/// Every so many steps somebody copies the leases to its disk; so copies are of any age.
+const COPY_EVERY: u64 = 37;
+
 pub(super) struct Cluster {
     pub(super) now: Duration,
     pub(super) rng: Rng,
@@ -222,6 +225,9 @@ impl Cluster {
 
     fn feed(&mut self, node: usize, events: Vec<Event>) {
         let moment = self.local(node);
+        if self.steps.is_multiple_of(COPY_EVERY) {
+            self.remember(node);
+        }
         let Some(election) = &mut self.nodes[node].election else {
             return;
         };

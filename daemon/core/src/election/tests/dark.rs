@@ -159,11 +159,13 @@ fn held(election: &Election<Granted>) -> Vec<LeaseName> {
 }
 
 fn writes(actions: &[Action]) -> Vec<&Write> {
-    let write = |action| match action {
-        &Action::Cas(ref write) => Some(write),
-        _ => None,
-    };
-    actions.iter().filter_map(write).collect()
+    let mut writes = Vec::new();
+    for action in actions {
+        if let Action::Cas(write) = action {
+            writes.push(write);
+        }
+    }
+    writes
 }
 
 fn own_write(actions: &[Action]) -> (Option<Revision>, NodeLease) {
@@ -190,7 +192,7 @@ fn what_was_held_is_held_again_in_the_same_term_and_nothing_is_written() {
     };
     assert!(actions.contains(&hold), "{actions:?}");
     assert_eq!(election.membership(), Membership::Inside(TERM));
-    assert_eq!(held(&election), [mine.clone()]);
+    assert_eq!(held(&election), std::slice::from_ref(&mine));
     assert_eq!(election.live().len(), 2);
     for second in 1..90 {
         let now = START + Duration::from_secs(second);

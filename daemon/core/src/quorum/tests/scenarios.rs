@@ -104,9 +104,9 @@ fn nodes_that_restart_without_the_store_one_after_the_other_all_have_their_terms
         cluster.run(Duration::from_secs(60));
         cluster.start(1);
         cluster.run(Duration::from_secs(1));
-        for node in 0..count {
+        for (node, term) in terms.iter().enumerate() {
             assert!(cluster.is_entitled(node), "{node} of {count}");
-            assert_eq!(cluster.nodes[node].view.term, terms[node]);
+            assert_eq!(cluster.nodes[node].view.term, *term);
         }
         // The store comes back, and nobody notices.
         cluster

@@ -36,6 +36,9 @@ pub(crate) struct SimNode {
     pub(crate) answers: BTreeSet<LeaseName>,
     pub(crate) stopped: bool,
     pub(crate) holds: Vec<(LeaseName, Cause)>,
+    /// What is on the disk for a process to come, and whether it goes by that.
+    memory: Memory,
+    pub(crate) resumes: bool,
     desired: DesiredVips,
 }
 
@@ -59,6 +62,12 @@ impl SimNode {
             answers: BTreeSet::new(),
             stopped: false,
             holds: Vec::new(),
+            memory: Memory {
+                leases: Vec::new(),
+                attempted: None,
+                writers: BTreeSet::new(),
+            },
+            resumes: false,
             desired: DesiredVips::new(),
         }
     }
@@ -80,13 +89,43 @@ impl Cluster {
             // As seconds since the Unix epoch would: faster than terms are counted.
             first_term: Term(u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX)),
         };
-        sim.election = Some(Election::new(me, self.settings, moment));
+        let mut election = Election::new(me, self.settings, moment);
+        if sim.resumes {
+            election.recall(sim.memory.clone(), moment);
+        }
+        sim.election = Some(election);
         sim.news_at = self.now;
         let desired = sim.desired.clone();
         let delay = self.rng.millis(1, self.weather.slowest_ms);
         self.push(self.now + delay, node, Step::Rescan);
         let delay = self.rng.millis(1, 300);
         self.push(self.now + delay, node, Step::Event(Event::Desired(desired)));
+    }
+
+    /// Puts what the process knows of the leases on the node's disk.
+    pub(super) fn remember(&mut self, node: usize) {
+        let sim = &mut self.nodes[node];
+        if let Some(election) = sim.election.as_ref().filter(|it| it.is_synced()) {
+            sim.memory.leases = election.table().copied().collect();
+        }
+    }
+
+    /// What is about to be written goes on the disk first, where it is the node's own lease; and before what was
+    /// given away is no longer told of, the rest.
+    fn remember_attempt(&mut self, node: usize, write: &Write) {
+        let Some(Record::Node(lease)) = &write.record else {
+            return;
+        };
+        if lease.node != self.nodes[node].name {
+            return;
+        }
+        let before = self.nodes[node].memory.attempted.as_ref();
+        if before.is_some_and(|before| !before.bequests.is_within(&lease.bequests)) {
+            self.remember(node);
+        }
+        let memory = &mut self.nodes[node].memory;
+        memory.writers.insert(lease.incarnation);
+        memory.attempted = Some(lease.clone());
     }
 
     /// Ends a node's process without a word. Its kernel goes on until its deadline.
@@ -123,7 +162,10 @@ impl Cluster {
     pub(super) fn act(&mut self, node: usize, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Cas(write) => self.submit(node, write),
+                Action::Cas(write) => {
+                    self.remember_attempt(node, &write);
+                    self.submit(node, write);
+                }
                 Action::SetDeadline(until) => {
                     self.nodes[node].deadline = Some(until);
                     self.check_all_of(node);

@@ -190,7 +190,9 @@ impl Cluster {
         };
         let revision = *revision;
         let knows = |node: &super::SimNode| {
-            let Some(election) = node.election.as_ref().filter(|_| !node.stopped) else {
+            // What an agent remembers goes when it reads the store.
+            let knowing = |it: &&Election| !node.stopped && it.is_synced();
+            let Some(election) = node.election.as_ref().filter(knowing) else {
                 return false;
             };
             let table = election.table();
