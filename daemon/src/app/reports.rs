@@ -131,6 +131,14 @@ impl Reports {
 
     fn lease_complaints(&self) -> Vec<Complaint> {
         let state = self.lease_state.borrow();
+        let remembered = state.remembered.then(|| Complaint {
+            origin: "leases".to_owned(),
+            object: String::new(),
+            field: String::new(),
+            problem: "the lease store was not read since this agent started; it goes by what the node remembers, and changes nothing".to_owned(),
+            remedy: "make the lease directory readable".to_owned(),
+            severity: Level::Warning,
+        });
         let trouble = state.trouble.iter().map(|trouble| Complaint {
             origin: "leases".to_owned(),
             object: String::new(),
@@ -139,7 +147,7 @@ impl Reports {
             remedy: "make the lease directory usable; what is announced stays as long as its leases are good".to_owned(),
             severity: Level::Error,
         });
-        trouble.collect()
+        trouble.chain(remembered).collect()
     }
 }
 
@@ -200,7 +208,7 @@ impl Snapshot for Reports {
             sources: vec![Source {
                 name: "manifests".to_owned(),
                 from: self.settings.source.manifests_dir.display().to_string(),
-                synced: plan.complete,
+                synced: plan.complete && plan.recalled.is_empty(),
             }],
             services: ServiceCounts {
                 ours: counts.ours,

@@ -18,7 +18,7 @@ use landfall_core::model::{AnnounceReport, NodeName, SourceId};
 use landfall_core::node::no_key;
 use landfall_core::plan::PlanSettings;
 use landfall_core::quorum::record::MemberRecord;
-use landfall_core::quorum::{self as core_quorum, Quorum};
+use landfall_core::quorum::{self as core_quorum, Durable, Quorum};
 use landfall_ebpf::announce::{Announcements, DeadlineCell};
 use landfall_ebpf::attach::Hook;
 use landfall_ebpf::counters::Counters;
@@ -31,7 +31,9 @@ use crate::effect::announce::{self, Announce, AnnouncedTable, KernelDeadline};
 use crate::effect::assignments::AssignmentFiles;
 use crate::effect::datapath::{self, Attach, Datapath, DatapathReport, Flows, Mode};
 use crate::effect::history::History;
-use crate::effect::lease::{FileLeases, LeaseDirectory, LeaseHandle, LeaseTask, clock};
+use crate::effect::lease::{
+    FileLeases, LeaseDirectory, LeaseHandle, LeaseMemory, LeaseTask, clock,
+};
 use crate::effect::moved::{self, MovedReport};
 use crate::effect::quorum::disk::Disk;
 use crate::effect::quorum::gate::Gate;
@@ -100,8 +102,14 @@ impl Rooms {
         let lease_dir = settings.state.lease_dir.clone();
         let identity = identity(&node)?;
         let secret = Secret::read(&settings.l2.key_file)?;
+        let disk = Disk::new(&settings.state.dir);
+        let durable = disk
+            .load()
+            .context("what this node has refused is not known")?;
+        let memory = LeaseMemory::new(&settings.state.dir, node.clone());
+        let remembers = memory.exists();
         if secret.is_none() {
-            refuse_without_key(&lease_dir, &node)?;
+            refuse_without_key(&lease_dir, &node, durable.as_ref(), remembers)?;
         }
         let gate = Arc::new(Gate::new(KernelDeadline::new(cell, deadline.clone())));
         let joined = Arc::new(OnceLock::new());
@@ -112,7 +120,15 @@ impl Rooms {
             settings.l2.election(),
             link,
             history.clone(),
-            |events| FileLeases::open(&lease_dir, events).map_err(anyhow::Error::new),
+            memory,
+            |events| {
+                let opened = if remembers {
+                    FileLeases::reopen(&lease_dir, events)
+                } else {
+                    FileLeases::open(&lease_dir, events)
+                };
+                opened.map_err(anyhow::Error::new)
+            },
         )
         .context("leases cannot be kept")?;
 
@@ -132,10 +148,6 @@ impl Rooms {
         let (membership, of_peers) = membership::MembershipTask::new(node.clone(), leases.clone());
         let peers = of_peers.peers;
 
-        let disk = Disk::new(&settings.state.dir);
-        let durable = disk
-            .load()
-            .context("what this node has refused is not known")?;
         let quorum = quorum::task::Inputs {
             machine: Quorum::new(
                 quorum_identity(&identity),
@@ -181,13 +193,19 @@ impl Rooms {
             .context("nodes cannot be told of moved flows")?;
         threads.push(thread);
 
-        let files = AssignmentFiles::open(&lease_dir.join("assignments"))
+        let files = AssignmentFiles::open(&lease_dir.join("assignments"), &settings.state.dir)
             .context("assignments cannot be kept")?;
         let (assigned, assignments) = watch::channel(None);
         let (follower, publish, token) = (files.clone(), assigned.clone(), effects.token());
         threads.push(spawn_thread("landfall-assign", move || {
             follower.follow(&publish, &token)
         })?);
+        effects.spawn(
+            "remembered assignments",
+            files
+                .clone()
+                .recall_in_time(assigned.clone(), effects.token()),
+        );
         effects.spawn(
             "assignments",
             files.write_proposals(published.proposal.clone(), assigned, effects.token()),
@@ -425,8 +443,21 @@ fn quorum_identity(me: &Identity) -> core_quorum::Identity {
     }
 }
 
-/// Refuses to start beside other nodes without the key that heartbeats need.
-fn refuse_without_key(lease_dir: &Path, node: &NodeName) -> anyhow::Result<()> {
+/// Refuses to start beside other nodes without the key that heartbeats need. A store that was there before may be away now:
+/// then what this node has on disk says who the others are, and the election's thread when the store is back.
+fn refuse_without_key(
+    lease_dir: &Path,
+    node: &NodeName,
+    durable: Option<&Durable>,
+    remembers: bool,
+) -> anyhow::Result<()> {
+    let known = durable.and_then(|durable| durable.record.as_ref());
+    let others = known.and_then(|record| record.members.iter().find(|member| *member != node));
+    match others {
+        Some(other) if remembers => anyhow::bail!(no_key(other)),
+        None if remembers => return Ok(()),
+        _ => {}
+    }
     let directory = LeaseDirectory::open(lease_dir)?;
     let Some((_, Content::Record(Record::Members(record)))) =
         directory.highest(&LeaseName::members())?

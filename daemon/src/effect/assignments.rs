@@ -6,6 +6,9 @@
 //! Each revision is a file named by its number, linked whole from a flushed temporary file: of all writers that expect one
 //! revision a single one succeeds, and nobody ever waits for a lock. The first line of a file is a checksum of the rest, so
 //! that a torn one is known for what it is: the revision before it counts, and the next write goes above it.
+//!
+//! What was read last is kept in the state directory too, and stands in where the store cannot be read when the agent starts
+//! (`docs/decisions/0007`): as *recalled*, so that nothing is allocated by it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -19,9 +22,12 @@ use landfall_core::model::{AssignmentRecord, ObservedAssignments};
 use landfall_core::plan::addresses::Proposal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+
+use crate::state_file::StateFile;
 
 /// Old revisions kept, in case the newest is torn.
 const KEEP: usize = 16;
@@ -32,12 +38,24 @@ const LOOK: Timespec = Timespec {
 };
 /// How long a failed write waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
+/// How long the store may take to be read before what is remembered stands in for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The layout of the copy.
+const LAYOUT: u32 = 1;
 
 /// The record's directory. All calls block.
 #[derive(Clone, Debug)]
 pub struct AssignmentFiles {
     path: PathBuf,
+    copy: StateFile,
     written: Arc<AtomicU64>,
+}
+
+/// The copy in the state directory.
+#[derive(Serialize, Deserialize)]
+struct Copy {
+    revision: Option<u64>,
+    record: AssignmentRecord,
 }
 
 /// How a write ended.
@@ -50,14 +68,19 @@ pub enum Written {
 }
 
 impl AssignmentFiles {
-    /// Opens the directory, making it if need be.
+    /// Opens the directory, making it if need be; where there is a copy in the directory `state`, it was there before, and is
+    /// waited for.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
+    pub fn open(path: &Path, state: &Path) -> io::Result<Self> {
+        let copy = StateFile::new(state, "assignments.json");
+        if !copy.path().exists() {
+            fs::create_dir_all(path)?;
+        }
         Ok(Self {
             path: path.to_owned(),
+            copy,
             written: Arc::default(),
         })
     }
@@ -160,17 +183,18 @@ impl AssignmentFiles {
         publish: &watch::Sender<Option<ObservedAssignments>>,
         cancel: &CancellationToken,
     ) {
-        let mut troubled = false;
+        let (mut troubled, mut kept) = (false, None);
         while !cancel.is_cancelled() {
             let queue = self.watch();
             match self.read() {
                 Ok(observed) => {
                     troubled = false;
+                    self.keep(&observed, &mut kept);
                     publish.send_if_modified(|held| {
                         // A reader that is late must not take back what the writer has published since.
                         let newer = held
                             .as_ref()
-                            .is_none_or(|held| held.revision < observed.revision);
+                            .is_none_or(|held| held.recalled || held.revision < observed.revision);
                         if newer {
                             *held = Some(observed);
                         }
@@ -181,6 +205,12 @@ impl AssignmentFiles {
                     if !std::mem::replace(&mut troubled, true) {
                         error!(directory = %self.path.display(), %error, "the record of assignments cannot be read; what is known stays in force");
                     }
+                    // Made in a lease directory that is there, and nowhere else.
+                    if error.kind() == io::ErrorKind::NotFound && fs::create_dir(&self.path).is_ok()
+                    {
+                        continue;
+                    }
+                    self.recall(publish);
                 }
             }
             match queue {
@@ -189,6 +219,74 @@ impl AssignmentFiles {
                     let _ = poll(&mut [PollFd::new(&queue, PollFlags::IN)], Some(&LOOK));
                 }
                 Err(_) => std::thread::sleep(RETRY),
+            }
+        }
+    }
+
+    /// Has what is remembered stand in for a store that does not answer at all.
+    pub async fn recall_in_time(
+        self,
+        publish: watch::Sender<Option<ObservedAssignments>>,
+        cancel: CancellationToken,
+    ) {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(PATIENCE) => {}
+        }
+        if publish.borrow().is_none() {
+            let (files, sender) = (self, publish.clone());
+            // A panic there has been told, and leaves things as they are.
+            let _ = tokio::task::spawn_blocking(move || files.recall(&sender)).await;
+        }
+        cancel.cancelled().await;
+    }
+
+    /// Has what is remembered stand in, where nothing was read yet.
+    fn recall(&self, publish: &watch::Sender<Option<ObservedAssignments>>) {
+        if publish.borrow().is_some() {
+            return;
+        }
+        let copy = match self.copy.unseal::<Copy>(LAYOUT) {
+            Ok(Some(copy)) => copy,
+            Ok(None) => return,
+            Err(error) => {
+                warn!(%error, "no assignments are remembered");
+                return;
+            }
+        };
+        let observed = ObservedAssignments {
+            revision: copy.revision.map(Revision),
+            record: Arc::new(copy.record),
+            recalled: true,
+        };
+        publish.send_if_modified(|held| {
+            let first = held.is_none();
+            if first {
+                warn!(
+                    services = observed.record.services.len(),
+                    "going by remembered assignments; none is changed until the store can be read"
+                );
+                *held = Some(observed);
+            }
+            first
+        });
+    }
+
+    /// Keeps a copy of what was read, where that is news.
+    fn keep(&self, observed: &ObservedAssignments, kept: &mut Option<Option<Revision>>) {
+        if *kept == Some(observed.revision) {
+            return;
+        }
+        let copy = Copy {
+            revision: observed.revision.map(|revision| revision.0),
+            record: AssignmentRecord::clone(&observed.record),
+        };
+        match self.copy.seal(LAYOUT, &copy) {
+            Ok(()) => *kept = Some(observed.revision),
+            Err(error) => {
+                warn!(file = %self.copy.path().display(), %error, "assignments cannot be remembered; make state.dir writable");
+                // Once for each revision.
+                *kept = Some(observed.revision);
             }
         }
     }
@@ -279,6 +377,55 @@ mod tests {
 
     use super::*;
 
+    fn open(directory: &Path) -> AssignmentFiles {
+        AssignmentFiles::open(&directory.join("assignments"), &directory.join("state"))
+            .expect("opened")
+    }
+
+    #[test]
+    fn what_was_read_last_stands_in_for_a_store_that_cannot_be_read_until_it_can() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = open(directory.path());
+        files.write(None, &record(1)).expect("written");
+        let follow = |until: &dyn Fn(&ObservedAssignments) -> bool| {
+            let files = open(directory.path());
+            let (publish, mut observed) = watch::channel(None);
+            let cancel = CancellationToken::new();
+            std::thread::scope(|scope| {
+                scope.spawn(|| files.follow(&publish, &cancel));
+                loop {
+                    let found: Option<ObservedAssignments> = observed.borrow_and_update().clone();
+                    if let Some(found) = found.filter(|found| until(found)) {
+                        cancel.cancel();
+                        return found;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            })
+        };
+        let read = follow(&|_| true);
+        assert!(!read.recalled);
+        let (there, away) = (files.path.clone(), directory.path().join("away"));
+        fs::rename(&there, &away).expect("renamed");
+        // A link that leads to itself: nothing below it can be read or made.
+        std::os::unix::fs::symlink(&there, &there).expect("linked");
+        let recalled = follow(&|_| true);
+        assert_eq!(
+            recalled,
+            ObservedAssignments {
+                recalled: true,
+                ..read.clone()
+            }
+        );
+        let back = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            fs::remove_file(&there).expect("it was a link");
+            fs::rename(&away, &there).expect("renamed");
+        });
+        assert_eq!(follow(&|found| !found.recalled), read);
+        back.join().expect("it ends");
+    }
+
     fn record(created: u64) -> AssignmentRecord {
         let assignment = Assignment {
             created,
@@ -296,7 +443,7 @@ mod tests {
     #[test]
     fn of_two_writers_that_expect_one_revision_a_single_one_succeeds() {
         let directory = tempfile::tempdir().expect("a directory");
-        let files = AssignmentFiles::open(directory.path()).expect("opened");
+        let files = open(directory.path());
         assert_eq!(
             files.write(None, &record(1)).expect("written"),
             Written::At(Revision(1))
@@ -319,7 +466,7 @@ mod tests {
     #[test]
     fn a_torn_record_gives_way_to_the_one_before_it_and_the_next_write_goes_above_it() {
         let directory = tempfile::tempdir().expect("a directory");
-        let files = AssignmentFiles::open(directory.path()).expect("opened");
+        let files = open(directory.path());
         files.write(None, &record(1)).expect("written");
         files.write(Some(Revision(1)), &record(2)).expect("written");
         let text = fs::read_to_string(files.file(2)).expect("read");

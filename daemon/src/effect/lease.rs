@@ -8,11 +8,13 @@ pub mod clock;
 mod codec;
 mod file_leases;
 mod files;
+mod memory;
 mod store;
 pub mod task;
 mod watch;
 
 pub use file_leases::FileLeases;
 pub use files::{FileLeaseError, LeaseDirectory};
+pub use memory::LeaseMemory;
 pub use store::{Closed, LeaseStore, LeaseStoreError, StoreEvent, StoreEvents};
 pub use task::{DeadlineSink, LeaseHandle, LeaseState, LeaseTask};

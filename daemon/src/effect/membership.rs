@@ -161,7 +161,7 @@ impl MembershipTask {
     /// Reads what the other nodes publish. A node whose lease has run out is still there for the data path, which goes by
     /// its program's echo.
     fn read_payloads(&mut self, leases: &LeaseState) {
-        if !leases.synced {
+        if !leases.synced && !leases.remembered {
             return;
         }
         let mut peers = BTreeMap::new();

@@ -20,6 +20,10 @@ impl QuorumGround {
 }
 
 impl Ground for QuorumGround {
+    fn resumed(&mut self, term: Term) {
+        self.term = Some(term);
+    }
+
     fn renewed(&mut self, term: Term, started: Moment) {
         self.term = Some(term);
         self.renewals.push((term, started));

@@ -46,6 +46,8 @@ pub struct QuorumLink<P> {
     leases: Leases,
     term: Option<Term>,
     survey: Option<Survey>,
+    /// The store can be read, as the quorum was told.
+    readable: bool,
     /// There is a key, so that this node may be one of several.
     keyed: bool,
 }
@@ -61,6 +63,7 @@ impl<P: QuorumPort> QuorumLink<P> {
             leases: Leases::new(),
             term: None,
             survey: None,
+            readable: false,
             keyed,
         }
     }
@@ -92,6 +95,8 @@ impl<P: QuorumPort> Rights for QuorumLink<P> {
             if let Some((revision, record)) = self.record.clone() {
                 self.port.tell(Event::Record { revision, record });
             }
+            let readable = self.readable;
+            self.port.tell(Event::Store { readable });
             self.port.tell(Event::Leases(self.leases.clone()));
             self.port.tell(Event::Tenure(self.term));
         }
@@ -162,6 +167,12 @@ impl<P: QuorumPort> Rights for QuorumLink<P> {
             record,
             leases: leases(table),
         });
+    }
+
+    fn store_readable(&mut self, readable: bool) {
+        if std::mem::replace(&mut self.readable, readable) != readable {
+            self.tell(Event::Store { readable });
+        }
     }
 
     fn last_heard(&self, ground: &QuorumGround, node: &NodeName) -> Option<Moment> {

@@ -36,6 +36,9 @@ pub trait Rights {
     /// Everything that was in the store at `as_of` is in `table`.
     fn synced(&mut self, as_of: Moment, table: &LeaseTable);
 
+    /// Whether all that is in the store was seen a short while ago.
+    fn store_readable(&mut self, readable: bool);
+
     /// When `node` was last heard, where this ground hears nodes.
     fn last_heard(&self, ground: &Self::Ground, node: &NodeName) -> Option<Moment>;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::answers::Answers;
 use super::rights::Rights;
 use crate::election::{
-    Action, Election, Event, Identity, LeaseKind, LeaseName, Membership, Moment, Record, RequestId,
-    Revision, Settings, Write,
+    Action, Election, Event, Identity, LeaseKind, LeaseName, Membership, Memory, Moment, Record,
+    RequestId, Revision, Settings, Write,
 };
 use crate::model::NodeName;
 use crate::quorum::record::MemberRecord;
@@ -19,6 +19,12 @@ use crate::quorum::record::MemberRecord;
 const MEMBERS_REQUEST: RequestId = RequestId(u64::MAX);
 /// How long a node that stops waits to be out of the record. One that is not is taken out by the others later.
 const LEAVE_WITHIN: Duration = Duration::from_millis(1_500);
+/// How long the store may take to tell of its content before what is remembered stands in for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The same where it has said that it cannot be read: one lease alone would be no reason.
+const TROUBLED_PATIENCE: Duration = Duration::from_millis(100);
+/// How old the last look at the whole store may be for it to pass for readable: two of the file store's, and a slow disk.
+const UNREADABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// What the quorum wants of the election's thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,17 +85,26 @@ pub struct ElectionSide<R: Rights> {
     /// This node may not run beside the others, and has been told to stop.
     refusal: Option<String>,
     outstanding: Outstanding,
-    synced: bool,
+    /// What stands in for the store's content, if that has not come by then.
+    remembered: Option<(Memory, Moment)>,
     planned: bool,
     superseded: bool,
     /// All that was in the store at this moment is known.
     looked_at: Option<Moment>,
+    /// The last of these moments.
+    seen_as_of: Option<Moment>,
 }
 
 impl<R: Rights> ElectionSide<R> {
-    /// An election that has just started.
+    /// An election that has just started, with what this node remembers of the store.
     #[must_use]
-    pub fn new(me: Identity, settings: Settings, rights: R, now: Moment) -> Self {
+    pub fn new(
+        me: Identity,
+        settings: Settings,
+        rights: R,
+        memory: Option<Memory>,
+        now: Moment,
+    ) -> Self {
         Self {
             node: me.node.clone(),
             election: Election::on(rights.ground(), me, settings, now),
@@ -98,10 +113,11 @@ impl<R: Rights> ElectionSide<R> {
             events: Vec::new(),
             refusal: None,
             outstanding: Outstanding::default(),
-            synced: false,
+            remembered: memory.map(|memory| (memory, now + PATIENCE)),
             planned: false,
             superseded: false,
             looked_at: None,
+            seen_as_of: None,
         }
     }
 
@@ -120,13 +136,19 @@ impl<R: Rights> ElectionSide<R> {
     /// The store's content has arrived.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.synced
+        self.election.is_synced()
     }
 
-    /// The planner's word and the store's content have arrived: the answers are the whole truth.
+    /// The store's content has not arrived, and what is remembered of it stands in.
+    #[must_use]
+    pub fn is_dark(&self) -> bool {
+        self.election.is_dark()
+    }
+
+    /// The planner's word and the store's content have arrived, or what stands in for that: the answers are the whole truth.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.synced && self.planned
+        (self.is_synced() || self.is_dark()) && self.planned
     }
 
     /// Why this node may not run beside the others, once it has been stopped for that.
@@ -159,6 +181,13 @@ impl<R: Rights> ElectionSide<R> {
     /// Sets what service leases are stamped with, seconds since the Unix epoch. For display only.
     pub fn set_wall_clock(&mut self, unix: u64) {
         self.election.set_wall_clock(unix);
+    }
+
+    /// The store has said that it cannot be read.
+    pub fn troubled(&mut self, now: Moment) {
+        if let Some((_, at)) = &mut self.remembered {
+            *at = (*at).min(now + TROUBLED_PATIENCE);
+        }
     }
 
     /// Takes in one input. `now` must have been read after the input came.
@@ -209,7 +238,6 @@ impl<R: Rights> ElectionSide<R> {
                 self.rights.write_ended(outcome);
             }
             Event::Synced { as_of } => {
-                self.synced = true;
                 self.looked_at = Some(as_of);
                 self.events.push(event);
             }
@@ -225,8 +253,19 @@ impl<R: Rights> ElectionSide<R> {
             self.refusal = self.rights.refusal(&self.node);
             events.extend(self.refusal.is_some().then_some(Event::Stop));
         }
+        self.recall(now);
         self.rights.refresh(self.election.ground_mut());
         self.election.handle_all(events, now)
+    }
+
+    /// Goes by what is remembered, where the store's content does not come.
+    fn recall(&mut self, now: Moment) {
+        if self.is_synced() {
+            self.remembered = None;
+        }
+        if let Some((memory, _)) = self.remembered.take_if(|(_, at)| now >= *at) {
+            self.election.recall(memory, now);
+        }
     }
 
     /// Does what of an action is this side's: falling silent is in force on return. Writes are the edge's.
@@ -242,7 +281,7 @@ impl<R: Rights> ElectionSide<R> {
     }
 
     /// Tells the quorum what the election has come to. Ends the turn.
-    pub fn follow(&mut self) {
+    pub fn follow(&mut self, now: Moment) {
         let term = match self.election.membership() {
             Membership::Inside(term) => Some(term),
             _ => None,
@@ -250,7 +289,12 @@ impl<R: Rights> ElectionSide<R> {
         let (ground, table) = self.election.ground_and_table();
         self.rights.follow(ground, term, table);
         if let Some(as_of) = self.looked_at.take() {
+            self.seen_as_of = self.seen_as_of.max(Some(as_of));
             self.rights.synced(as_of, table);
         }
+        let readable = self
+            .seen_as_of
+            .is_some_and(|at| now.since(at) < UNREADABLE_AFTER);
+        self.rights.store_readable(readable);
     }
 }

@@ -37,12 +37,24 @@ pub struct FileLeases {
 }
 
 impl FileLeases {
-    /// Opens the directory at `path` and begins to tell what is in it.
+    /// Opens the directory at `path`, making it if need be, and begins to tell what is in it.
     ///
     /// # Errors
     /// When the directory cannot be made or read, or a thread cannot be started.
     pub fn open(path: &Path, events: StoreEvents) -> Result<Self, FileLeaseError> {
-        let directory = Arc::new(LeaseDirectory::open(path)?);
+        Self::follow(LeaseDirectory::open(path)?, events)
+    }
+
+    /// As [`Self::open`] with a directory that was there before: it is waited for, and never made anew.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn reopen(path: &Path, events: StoreEvents) -> Result<Self, FileLeaseError> {
+        Self::follow(LeaseDirectory::at(path), events)
+    }
+
+    fn follow(directory: LeaseDirectory, events: StoreEvents) -> Result<Self, FileLeaseError> {
+        let directory = Arc::new(directory);
         let failed = |source| directory.error("starting a thread for it", source);
         let stop = Arc::new(AtomicBool::new(false));
         let look = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)

@@ -92,13 +92,27 @@ impl LeaseDirectory {
     /// # Errors
     /// When it cannot be made or read.
     pub fn open(path: &Path) -> Result<Self, FileLeaseError> {
-        let directory = Self {
+        let directory = Self::at(path);
+        fs::create_dir_all(path).map_err(|source| directory.error("making it", source))?;
+        directory.clear_leftovers()?;
+        Ok(directory)
+    }
+
+    /// The directory at `path`, whether it is there at present or not.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
             path: path.to_owned(),
             written: AtomicU64::new(0),
-        };
-        fs::create_dir_all(path).map_err(|source| directory.error("making it", source))?;
-        for entry in fs::read_dir(path).map_err(|source| directory.error("listing it", source))? {
-            let entry = entry.map_err(|source| directory.error("listing it", source))?;
+        }
+    }
+
+    /// Removes what dead writers left.
+    pub(super) fn clear_leftovers(&self) -> Result<(), FileLeaseError> {
+        let entries =
+            fs::read_dir(&self.path).map_err(|source| self.error("listing it", source))?;
+        for entry in entries {
+            let entry = entry.map_err(|source| self.error("listing it", source))?;
             let left = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             let age = modified
@@ -109,7 +123,7 @@ impl LeaseDirectory {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        Ok(directory)
+        Ok(())
     }
 
     /// Where it is.

@@ -54,6 +54,15 @@ pub enum LeaseStoreError {
         #[source]
         source: FileLeaseError,
     },
+    /// What is about to be written could not be remembered, so it was not written.
+    #[error("{path} cannot be written or removed; make state.dir writable")]
+    Memory {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// The road back from a store. Bounded: a store's own threads wait for the election, never the other
@@ -90,7 +99,7 @@ pub(super) enum Input {
 }
 
 /// A place to keep leases in.
-pub trait LeaseStore: Send {
+pub trait LeaseStore: Send + Sync {
     /// Begins a compare-and-swap; its end comes as [`Event::Done`]. Never blocks.
     fn submit(&self, write: Write);
 

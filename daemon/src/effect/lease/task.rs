@@ -29,6 +29,7 @@ use landfall_core::node::{self, Answers, ElectionSide, Notice, Request, Rights};
 use tokio::sync::{oneshot, watch};
 
 use super::clock;
+use super::memory::{Journal, LeaseMemory};
 use super::store::{Closed, Input, LeaseStore, StoreEvent, StoreEvents};
 use crate::effect::history::{Change, History};
 
@@ -36,6 +37,11 @@ use crate::effect::history::{Change, History};
 const QUEUE: usize = 4096;
 /// Events decided on together.
 const BATCH: usize = 1024;
+
+/// How long the thread sleeps at most: what is to be looked at again has no timer of its own.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often all leases are remembered anew at most.
+const COPY_EVERY: Duration = Duration::from_millis(500);
 
 /// Where the deadline goes: the kernel program's map, or the socket responder. Called on the election's
 /// thread; must not block.
@@ -52,7 +58,9 @@ pub trait DeadlineSink: Send {
 pub struct LeaseState {
     /// The store's content has arrived.
     pub synced: bool,
-    /// The planner's word and the store's content have arrived: `held` is the whole truth.
+    /// The store cannot be read yet, and what this node remembers of it stands in for its content.
+    pub remembered: bool,
+    /// The planner's word and the store's content have arrived, or what is remembered of it: `held` is the whole truth.
     pub ready: bool,
     /// The VIPs to answer for, and why they came here.
     pub held: Arc<BTreeMap<LeaseName, Cause>>,
@@ -177,7 +185,8 @@ pub struct LeaseTask {
 }
 
 impl LeaseTask {
-    /// Starts the thread. `open` opens the store with the road its events go back on.
+    /// Starts the thread. `open` opens the store with the road its events go back on; until that has told of its content,
+    /// `memory` stands in for it where that takes long.
     ///
     /// # Errors
     /// Whatever `open` says, or that the thread could not be started.
@@ -186,6 +195,7 @@ impl LeaseTask {
         settings: Settings,
         rights: impl Rights<Ground: Send> + Send + 'static,
         history: History,
+        memory: LeaseMemory,
         open: impl FnOnce(StoreEvents) -> Result<S, E>,
     ) -> Result<(Self, LeaseHandle), E>
     where
@@ -193,9 +203,12 @@ impl LeaseTask {
         E: From<std::io::Error>,
     {
         let (input, inputs) = sync_channel(QUEUE);
-        let store = open(StoreEvents(input.clone()))?;
+        let remembered = memory.load();
+        let events = StoreEvents(input.clone());
+        let store = open(events.clone())?;
+        let store = Journal::start(memory, store, events)?;
         let node = me.node.clone();
-        let side = ElectionSide::new(me, settings, rights, clock::now());
+        let side = ElectionSide::new(me, settings, rights, remembered, clock::now());
         let (publish, state) = watch::channel(LeaseState::default());
         let work = move || {
             Work {
@@ -204,6 +217,7 @@ impl LeaseTask {
                 history,
                 store,
                 refused: false,
+                copied: Copied::default(),
                 changed: false,
                 payload_changes: 0,
                 possession_changes: 0,
@@ -223,13 +237,22 @@ impl LeaseTask {
     }
 }
 
+/// The leases as last remembered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Copied {
+    /// [`LeaseTable::changes`] at the time.
+    changes: u64,
+    at: Moment,
+}
+
 struct Work<S, R: Rights> {
     node: NodeName,
     side: ElectionSide<R>,
     history: History,
-    store: S,
+    store: Journal<S>,
     /// It has been told why this node may not run beside the others.
     refused: bool,
+    copied: Copied,
     /// The state is not as it was published.
     changed: bool,
     /// The payloads published are those of this count.
@@ -238,15 +261,13 @@ struct Work<S, R: Rights> {
     possession_changes: u64,
 }
 
-impl<S: LeaseStore, R: Rights> Work<S, R> {
+impl<S: LeaseStore + 'static, R: Rights> Work<S, R> {
     fn run(mut self, inputs: &Receiver<Input>, publish: &watch::Sender<LeaseState>) {
         let mut state = publish.borrow().clone();
         while !state.stopped {
             let wait = self.side.poll_deadline().map(|at| at.since(clock::now()));
             // Nothing due: look again after a while, as a suspended machine's timers stand still.
-            let wait = wait
-                .unwrap_or(Duration::from_secs(1))
-                .min(Duration::from_secs(1));
+            let wait = wait.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
             let first = match inputs.recv_timeout(wait) {
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -263,11 +284,24 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
             for action in self.side.decide(now) {
                 self.act(action);
             }
-            self.side.follow();
+            self.side.follow(now);
+            self.copy_leases(now);
             self.read_side(now, &mut state);
             if std::mem::take(&mut self.changed) {
                 publish.send_replace(state.clone());
             }
+        }
+    }
+
+    /// Remembers the leases where they have changed.
+    fn copy_leases(&mut self, now: Moment) {
+        let table = self.side.election().table();
+        let due = self.copied.changes != table.changes() && now >= self.copied.at + COPY_EVERY;
+        if due && self.side.is_synced() && self.store.remember(table.copied().collect()) {
+            self.copied = Copied {
+                changes: table.changes(),
+                at: now,
+            };
         }
     }
 
@@ -281,6 +315,7 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
                 }
                 state.trouble = Some(text);
                 self.changed = true;
+                self.side.troubled(clock::now());
                 return;
             }
             Input::Store(StoreEvent::Recovered) => {
@@ -298,8 +333,8 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
             }
         };
         match self.side.take_in(input, clock::now()) {
-            Some(Request::Submit(write)) => self.store.submit(write),
-            Some(Request::Look) => self.store.look(),
+            Some(Request::Submit(write)) => self.store.store().submit(write),
+            Some(Request::Look) => self.store.store().look(),
             None => {}
         }
     }
@@ -307,9 +342,22 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
     /// Takes over what the turn has come to.
     fn read_side(&mut self, now: Moment, state: &mut LeaseState) {
         let (side, election) = (&self.side, self.side.election());
-        let flags = (side.is_synced(), side.is_ready(), election.membership());
-        if (state.synced, state.ready, state.membership) != flags {
-            (state.synced, state.ready, state.membership) = flags;
+        let (synced, remembered) = (side.is_synced(), side.is_dark());
+        if remembered && !state.remembered {
+            tracing::warn!(
+                "the lease store cannot be read; going by what this node remembers, and changing nothing until it can"
+            );
+        }
+        let flags = (synced, remembered, side.is_ready(), election.membership());
+        let before = (
+            state.synced,
+            state.remembered,
+            state.ready,
+            state.membership,
+        );
+        if before != flags {
+            (state.synced, state.remembered) = (synced, remembered);
+            (state.ready, state.membership) = (flags.2, flags.3);
             self.changed = true;
         }
         let Answers {
@@ -393,7 +441,8 @@ impl<S: LeaseStore, R: Rights> Work<S, R> {
                     let bequests = lease.bequests.len();
                     tracing::warn!(node = %lease.node, bequests, "fencing a node whose right to answer has lapsed");
                 }
-                self.store.submit(write);
+                let table = self.side.election().table();
+                self.store.submit(write, || table.copied().collect());
             }
             Action::Hold { vip, cause } => {
                 let silence = self.remember(&vip, cause);

@@ -194,6 +194,10 @@ impl Watch {
             self.told.remove(&name);
             self.observed(name, None, Content::Absent)?;
         }
+        if !self.synced {
+            // What stays is cleared away by the next agent that starts.
+            let _ = self.directory.clear_leftovers();
+        }
         self.complete = true;
         for (name, numbers) in &found {
             let Some(&highest) = numbers.last() else {

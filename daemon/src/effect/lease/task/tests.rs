@@ -63,6 +63,8 @@ impl Rights for LeaseRights {
 
     fn synced(&mut self, _as_of: Moment, _table: &LeaseTable) {}
 
+    fn store_readable(&mut self, _readable: bool) {}
+
     fn last_heard(&self, _ground: &LeaseGround, _node: &NodeName) -> Option<Moment> {
         None
     }
@@ -83,7 +85,7 @@ struct Agent {
 }
 
 /// Starts an agent that confirms everything at once, as an announce effect would.
-fn start(node: &str, directory: &std::path::Path) -> Agent {
+fn start(node: &'static str, directory: &std::path::Path) -> Agent {
     let me = Identity {
         node: NodeName::new(node),
         incarnation: Incarnation(1),
@@ -97,6 +99,7 @@ fn start(node: &str, directory: &std::path::Path) -> Agent {
         Settings::default(),
         LeaseRights(deadline.clone()),
         History::default(),
+        LeaseMemory::new(&directory.join(node), NodeName::new(node)),
         open,
     )
     .expect("it starts");

@@ -239,7 +239,7 @@ impl Cluster {
         let link = QuorumLink::new(Port(Rc::clone(&shared)), true);
         machine.process = Some(Process {
             shared,
-            side: ElectionSide::new(me, self.settings, link, now),
+            side: ElectionSide::new(me, self.settings, link, None, now),
             inbox: VecDeque::new(),
             woken: false,
             in_turn: false,

@@ -196,7 +196,7 @@ impl Cluster {
         let Some(process) = &mut self.machines[node].process else {
             return;
         };
-        process.side.follow();
+        process.side.follow(now);
         process.in_turn = false;
         if process.side.is_over(now) {
             return self.kill(node);
