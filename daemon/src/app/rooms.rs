@@ -278,6 +278,7 @@ impl Rooms {
         );
         let manifests = manifest::ManifestSettings {
             directory: settings.source.manifests_dir.clone(),
+            state: settings.state.dir.clone(),
             class: ClassPolicy {
                 without_class: settings.services.without_class,
                 cilium: settings.services.cilium,

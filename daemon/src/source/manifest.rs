@@ -8,6 +8,10 @@
 //! agents that share a directory see the same, and a restarted one too unless the file was edited
 //! meanwhile. Writing the timestamp settles it.
 //!
+//! What was read last is kept in the state directory. Where the directory cannot be listed when the agent starts,
+//! that stands in for it, and ends with `Change::Recalled`; where a file cannot be read or parsed then, its copy is its
+//! last good state.
+//!
 //! Channels: sends [`Batch`]es to the reconciler, in order. `Change::Synced` ends the first one that
 //! holds the whole directory; until the directory could be listed there is none. Cancelled, the task
 //! ends at once; nothing is held that would have to be given back.
@@ -15,6 +19,7 @@
 mod events;
 pub(super) mod file;
 pub(super) mod follower;
+mod mirror;
 mod store;
 
 use std::io;
@@ -43,6 +48,8 @@ const RETRY: Duration = Duration::from_millis(250);
 pub struct ManifestSettings {
     /// The directory.
     pub directory: PathBuf,
+    /// Where this node keeps copies of what it has read.
+    pub state: PathBuf,
     /// Which LoadBalancer Services are ours.
     pub class: ClassPolicy,
 }
@@ -53,7 +60,11 @@ pub async fn run(
     changes: mpsc::Sender<Batch>,
     cancelled: CancellationToken,
 ) {
-    let follower = Box::new(Follower::new(settings.directory, settings.class));
+    let follower = Box::new(Follower::new(
+        settings.directory,
+        &settings.state,
+        settings.class,
+    ));
     let task = Task {
         follower: Some(follower),
         watch: None,

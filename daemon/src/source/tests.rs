@@ -47,7 +47,11 @@ impl Directory {
     pub(super) fn unread() -> Self {
         let temporary = tempfile::tempdir().unwrap();
         std::fs::write(temporary.path().join("good.yaml"), GOOD).unwrap();
-        let follower = Follower::new(temporary.path().to_owned(), ClassPolicy::default());
+        let follower = Follower::new(
+            temporary.path().to_owned(),
+            &temporary.path().join(".state"),
+            ClassPolicy::default(),
+        );
         Self {
             temporary,
             follower,

@@ -22,8 +22,19 @@ pub(in crate::source) struct Content {
     pub(super) signature: Signature,
 }
 
+impl Content {
+    /// Content that a file once had, of whose state nothing is known.
+    pub(super) fn remembered(bytes: Vec<u8>, modified: u64) -> Self {
+        Self {
+            bytes,
+            modified,
+            signature: Signature::default(),
+        }
+    }
+}
+
 /// What tells one state of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Signature {
     device: u64,
     inode: u64,

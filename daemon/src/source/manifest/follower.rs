@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use landfall_core::model::{Change, SourceId};
 
 use super::file::{self, Fault, Signature};
+use super::mirror::{Mirror, News};
 use super::store::{Sight, Store};
 use crate::source::reading::whole;
 use crate::source::{Batch, ClassPolicy};
@@ -53,10 +54,17 @@ pub(in crate::source) struct Follower {
     leaving: BTreeMap<OsString, Instant>,
     settling: Option<Instant>,
     synced: bool,
+    mirror: Mirror,
+    /// Files read in this step, and those that are gone.
+    news: News,
+    /// Files of which the mirror has something.
+    mirrored: BTreeSet<OsString>,
 }
 
 impl Follower {
-    pub(in crate::source) fn new(path: PathBuf, class: ClassPolicy) -> Self {
+    /// A follower of the directory `path`, which keeps copies in the directory `state`.
+    pub(in crate::source) fn new(path: PathBuf, state: &Path, class: ClassPolicy) -> Self {
+        let mirror = Mirror::load(state, &path);
         let store = Store::new(path.clone(), class);
         let (read, leaving) = (BTreeMap::new(), BTreeMap::new());
         Self {
@@ -66,6 +74,9 @@ impl Follower {
             leaving,
             settling: None,
             synced: false,
+            mirrored: mirror.names().collect(),
+            mirror,
+            news: News::new(),
         }
     }
 
@@ -78,7 +89,7 @@ impl Follower {
         self.leaving.values().copied().chain(self.settling).min()
     }
 
-    /// Takes in that the directory cannot be followed; its objects stay as they are.
+    /// Takes in that the directory cannot be followed; its objects stay as they are, or as they are remembered.
     pub(in crate::source) fn lost(&mut self, error: &io::Error) -> Batch {
         let (problem, remedy) = match error.kind() {
             io::ErrorKind::NotFound => ("does not exist".to_owned(), "create the directory"),
@@ -93,7 +104,41 @@ impl Follower {
             _ => (format!("cannot be followed: {error}"), "make it readable"),
         };
         let complaint = whole(&self.path.display().to_string(), problem, remedy);
-        self.store.directory(Some(complaint))
+        let mut batch = self.store.directory(Some(complaint));
+        if !self.synced && self.read.is_empty() {
+            batch.extend(self.recall());
+        }
+        batch
+    }
+
+    /// The directory as it is remembered.
+    fn recall(&mut self) -> Batch {
+        let names: Vec<OsString> = self.mirror.names().collect();
+        let found = names.into_iter().filter_map(|name| {
+            let content = self.mirror.found(&name)?;
+            // Whatever is there will be read once it can be.
+            self.read.insert(name.clone(), None);
+            Some((name, Sight::Content(content)))
+        });
+        let found: Vec<_> = found.collect();
+        let mut batch = self.store.apply(found);
+        if !self.read.is_empty() {
+            batch.push(Change::Recalled(SourceId::Manifests));
+        }
+        batch
+    }
+
+    /// Keeps copies of what was read. Of a file in which something is refused the copy before stays, if there is one.
+    fn keep(&mut self) {
+        let (store, mirrored) = (&self.store, &mut self.mirrored);
+        let mut news = std::mem::take(&mut self.news);
+        news.retain(|(name, content)| match content {
+            Some(_) => mirrored.insert(name.clone()) || !store.is_refused(name),
+            None => mirrored.remove(name),
+        });
+        if !news.is_empty() {
+            self.mirror.keep(news);
+        }
     }
 
     /// Looks at everything. The first scan that succeeds ends with [`Change::Synced`].
@@ -102,6 +147,10 @@ impl Follower {
             Ok(names) => names,
             Err(error) => return self.lost(&error),
         };
+        if !self.synced {
+            let gone = self.mirror.names().filter(|name| !names.contains(name));
+            self.news.extend(gone.map(|name| (name, None)));
+        }
         let mut batch = self.store.directory(None);
         let missing: Vec<_> = self
             .read
@@ -132,8 +181,10 @@ impl Follower {
             }
         }
         batch.extend(self.store.apply(seen));
+        self.keep();
         if !self.synced {
             self.synced = true;
+            self.mirror.forget_found();
             batch.push(Change::Synced(SourceId::Manifests));
         }
         batch
@@ -161,6 +212,7 @@ impl Follower {
             seen.extend(self.look(name));
         }
         let mut batch = self.store.apply(seen);
+        self.keep();
         if events.rescan {
             batch.extend(self.scan(now));
         }
@@ -186,6 +238,7 @@ impl Follower {
             }
         }
         let mut batch = self.store.apply(seen);
+        self.keep();
         if self.settling.is_some_and(|at| at <= now) {
             self.settling = None;
             batch.extend(self.scan(now));
@@ -220,16 +273,28 @@ impl Follower {
         Some((name, Sight::Leaving))
     }
 
-    /// Reads a file.
-    fn look(&mut self, name: OsString) -> Option<(OsString, Sight)> {
+    /// Reads a file. At the first look what is remembered of it comes before: its last good state.
+    fn look(&mut self, name: OsString) -> Vec<(OsString, Sight)> {
         self.leaving.remove(&name);
-        let sight = match file::read(&self.path.join(&name)) {
+        let mut seen = Vec::new();
+        let read = file::read(&self.path.join(&name));
+        if !self.synced
+            && !matches!(read, Err(Fault::Gone))
+            && let Some(content) = self.mirror.found(&name)
+        {
+            seen.push((name.clone(), Sight::Content(content)));
+        }
+        let sight = match read {
             Ok(content) => {
                 self.read.insert(name.clone(), Some(content.signature));
+                self.news.push((name.clone(), Some(content.clone())));
                 Sight::Content(content)
             }
             Err(Fault::Gone) => {
-                self.read.remove(&name)?;
+                self.news.push((name.clone(), None));
+                if self.read.remove(&name).is_none() {
+                    return seen;
+                }
                 Sight::Gone
             }
             Err(fault) => {
@@ -237,7 +302,8 @@ impl Follower {
                 Sight::Fault(fault)
             }
         };
-        Some((name, sight))
+        seen.push((name, sight));
+        seen
     }
 }
 

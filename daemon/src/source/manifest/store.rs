@@ -108,6 +108,12 @@ impl Store {
             .is_none_or(|file| !file.complaints.is_empty())
     }
 
+    /// Whether an object of `name`, or the whole file, was refused when it was last read.
+    pub(super) fn is_refused(&self, name: &OsStr) -> bool {
+        let complaints = self.files.get(name).map(|file| &file.complaints);
+        complaints.is_none_or(|all| all.iter().any(|it| it.severity == Severity::Error))
+    }
+
     fn take(&mut self, name: OsString, sight: Sight, affected: &mut BTreeSet<ObjectKey>) {
         let origin = self.directory.join(&name).display().to_string();
         match sight {

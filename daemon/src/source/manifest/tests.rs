@@ -17,19 +17,25 @@ struct Followed {
     directory: PathBuf,
     batches: Receiver<Batch>,
     cancelled: CancellationToken,
-    _temporary: tempfile::TempDir,
+    temporary: tempfile::TempDir,
 }
 
 impl Followed {
     /// Follows `temporary/manifests`, which `prepare` may fill or leave out.
     fn new(prepare: impl FnOnce(&Path)) -> Self {
         let temporary = tempfile::tempdir().unwrap();
+        prepare(&temporary.path().join("manifests"));
+        Self::again(temporary)
+    }
+
+    /// Follows it as an agent that was started again.
+    fn again(temporary: tempfile::TempDir) -> Self {
         let directory = temporary.path().join("manifests");
-        prepare(&directory);
         let (sender, batches) = mpsc::channel(BATCHES);
         let cancelled = CancellationToken::new();
         let settings = ManifestSettings {
             directory: directory.clone(),
+            state: temporary.path().join("state"),
             class: ClassPolicy::default(),
         };
         tokio::spawn(run(settings, sender, cancelled.clone()));
@@ -37,7 +43,7 @@ impl Followed {
             directory,
             batches,
             cancelled,
-            _temporary: temporary,
+            temporary,
         }
     }
 
@@ -271,6 +277,91 @@ async fn a_new_file_reaches_the_reconciler_at_once() {
     );
     // Asked for are 10 ms; a machine busy with other tests is given some more.
     assert!(took[47] < Duration::from_millis(50), "p95 {:?}", took[47]);
+}
+
+/// Ends the task, and with it all that it still writes.
+async fn end(followed: Followed) -> tempfile::TempDir {
+    followed.cancelled.cancel();
+    let mut batches = followed.batches;
+    while batches.recv().await.is_some() {}
+    followed.temporary
+}
+
+#[tokio::test]
+async fn a_directory_that_is_missing_at_the_start_is_as_it_is_remembered_until_it_is_there() {
+    let mut followed = Followed::new(|directory| {
+        with_good(directory);
+        fs::write(directory.join("a.yaml"), service("a")).unwrap();
+    });
+    followed.next().await;
+    followed.put("b.yaml", &service("b"));
+    assert_eq!(followed.objects().await, ["Service default/b"]);
+    let (there, away) = (
+        followed.directory.clone(),
+        followed.directory.with_file_name("away"),
+    );
+    let temporary = end(followed).await;
+    fs::rename(&there, &away).unwrap();
+
+    let mut followed = Followed::again(temporary);
+    let first = followed.next().await;
+    let all = [
+        "Service default/a",
+        "Service default/b",
+        "Service default/good",
+    ];
+    assert_eq!(delivered(&first), all);
+    assert!(matches!(
+        first.last(),
+        Some(Change::Recalled(SourceId::Manifests))
+    ));
+    assert_eq!(
+        errors(&first).map(<[_]>::len),
+        Some(1),
+        "it says what is missing"
+    );
+    // What has gone meanwhile goes once the directory is there.
+    fs::remove_file(away.join("a.yaml")).unwrap();
+    fs::rename(&away, &there).unwrap();
+    let synced = followed.next().await;
+    assert!(matches!(
+        synced.last(),
+        Some(Change::Synced(SourceId::Manifests))
+    ));
+    assert_eq!(delivered(&synced), [] as [&str; 0]);
+    assert_eq!(followed.objects().await, ["-Service default/a"]);
+    let temporary = end(followed).await;
+
+    // And is forgotten.
+    fs::rename(&there, &away).unwrap();
+    let mut followed = Followed::again(temporary);
+    assert_eq!(delivered(&followed.next().await), all[1..]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_broken_at_the_start_keeps_its_last_good_state() {
+    let mut followed = Followed::new(with_good);
+    followed.next().await;
+    // The copy is not replaced by what is refused.
+    followed.put("good.yaml", "{");
+    assert_eq!(errors(&followed.next().await).map(<[_]>::len), Some(1));
+    let mut followed = Followed::again(end(followed).await);
+    let first = followed.next().await;
+    assert_eq!(delivered(&first), ["Service default/good"]);
+    assert_eq!(errors(&first).map(<[_]>::len), Some(1));
+    assert!(matches!(
+        first.last(),
+        Some(Change::Synced(SourceId::Manifests))
+    ));
+    // Nor is one that is torn taken for anything.
+    let temporary = end(followed).await;
+    fs::write(
+        temporary.path().join("state/manifests.json"),
+        "landfall-state 1 0",
+    )
+    .unwrap();
+    let mut followed = Followed::again(temporary);
+    assert_eq!(delivered(&followed.next().await), [] as [&str; 0]);
 }
 
 #[tokio::test]

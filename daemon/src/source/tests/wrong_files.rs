@@ -193,7 +193,11 @@ fn every_wrong_file_is_named_with_a_remedy_and_changes_nothing_else() {
         }
 
         // At start, too, the good object comes.
-        let mut fresh = Follower::new(directory.temporary.path().into(), ClassPolicy::default());
+        let mut fresh = Follower::new(
+            directory.temporary.path().into(),
+            &directory.path(".fresh"),
+            ClassPolicy::default(),
+        );
         let batch = without_privilege(|| fresh.scan(Instant::now()));
         assert_eq!(delivered(&batch), ["Service default/good"], "{}", case.what);
         assert_eq!(
