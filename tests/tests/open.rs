@@ -5,13 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use landfall_tests::lab::pod::PodState;
 use landfall_tests::probe::udp::{SourcePort, UdpProber};
-use landfall_tests::scenario::{Stage, must_hold};
-
-/// An agent does not start yet while its store cannot be reached.
-#[test]
-fn without_a_lease_store_everything_is_announced_once() -> Result<()> {
-    must_hold::dark(1).map(drop)
-}
+use landfall_tests::scenario::Stage;
 
 /// The nodes go by different tables for some milliseconds; a flow that begins then may change its pod once (`docs/decisions/0003`).
 #[test]

@@ -1,6 +1,7 @@
 //! The lease store is away for long, all agents are killed, one node is rebooted, and everything is
 //! announced all the same, once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,9 @@ use anyhow::{Context, Result, ensure};
 use super::{SERVICES, Stage};
 use crate::lab::wait;
 use crate::probe::neighbour::{LanCapture, NeighbourProber};
+
+/// How long shares may take to be even at the start: nodes that start one after the other move VIPs for that.
+const EVEN: Duration = Duration::from_secs(40);
 
 /// How long agents may take to start and to announce without their store.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +31,8 @@ pub struct Dark {
     pub gap: Duration,
     /// Whether every service has the addresses it had.
     pub addresses_kept: bool,
+    /// Whether each VIP was announced in the dark, and after it, by the node that had it before.
+    pub holders_kept: bool,
 }
 
 /// Takes the store away for `dark`; meanwhile kills all agents, reboots one node, and starts the
@@ -37,6 +43,12 @@ pub struct Dark {
 pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
     let vips = stage.vips();
     let before = stage.lab.node(0).vips(&SERVICES)?;
+    let holders = wait::until_ok(EVEN, "every node to announce something", || {
+        let holders = holders(stage, &vips)?;
+        let announcing: BTreeSet<&String> = holders.values().collect();
+        let all = announcing.len() == vips.len().min(stage.lab.nodes().len());
+        all.then_some(holders).context("the shares are uneven")
+    })?;
     let begun = Instant::now();
     for node in stage.lab.nodes() {
         node.set_store(false)?;
@@ -54,6 +66,12 @@ pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
         answered(stage, &vips)?;
         Ok(killed.elapsed())
     })?;
+    let mut holders_kept = self::holders(stage, &vips)? == holders;
+    for vip in &vips {
+        wait::until_ok(PATIENCE, "a service to answer in the dark", || {
+            lab.client().http_get((*vip, 80))
+        })?;
+    }
     let asker = NeighbourProber::start(lab.watcher(), &vips, Duration::from_millis(10))?;
     std::thread::sleep(dark.saturating_sub(begun.elapsed()));
     for node in lab.nodes() {
@@ -61,15 +79,23 @@ pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
     }
     std::thread::sleep(AFTER);
     let asked = asker.stop();
+    holders_kept &= self::holders(stage, &vips)? == holders;
     let gap = vips.iter().map(|vip| asked.longest_gap(*vip).length).max();
     let seen = Dark {
         back,
         duplicates: capture.stop().duplicates(Duration::from_secs(1)).len(),
         gap: gap.context("there are VIPs")?,
         addresses_kept: lab.node(1).vips(&SERVICES)? == before,
+        holders_kept,
     };
     println!("{seen:?}");
     Ok(seen)
+}
+
+/// The node that answers for each VIP.
+fn holders(stage: &Stage, vips: &[IpAddr]) -> Result<BTreeMap<IpAddr, String>> {
+    let holder = |vip: &IpAddr| Ok((*vip, stage.holder(*vip)?.name().to_owned()));
+    vips.iter().map(holder).collect()
 }
 
 /// Holds when one node answers for each VIP.

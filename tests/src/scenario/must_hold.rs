@@ -371,6 +371,7 @@ pub fn dark(repeats: usize) -> Result<Recorded> {
     ];
     ensure!(counts.iter().all(|count| *count == 0.0), "{seen:?}");
     ensure!(seen.iter().all(|dark| dark.addresses_kept), "{seen:?}");
+    ensure!(seen.iter().all(|dark| dark.holders_kept), "{seen:?}");
     let gaps: Vec<Duration> = seen.iter().map(|dark| dark.gap).collect();
     at_most("a VIP in the dark", &gaps, HARD)?;
     Ok(figures)
