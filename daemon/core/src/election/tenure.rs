@@ -169,8 +169,11 @@ impl Tenure {
             record.is_some_and(|record| record.fenced_by.is_some() || !self.is_own(record, me));
         let lost = lost || ground.is_refused();
         if let (Some(term), true) = (self.term(), lost) {
-            let newer =
-                record.is_some_and(|r| r.boot == me.boot && r.incarnation != me.incarnation);
+            let newer = record.is_some_and(|r| {
+                let known =
+                    r.incarnation == me.incarnation || self.writers.contains(&r.incarnation);
+                r.boot == me.boot && !known
+            });
             if newer && record.is_some_and(|record| record.term >= term) {
                 self.enter(Membership::Superseded, now);
                 return Step::Wait(None);

@@ -283,20 +283,27 @@ fn a_term_that_may_have_ended_is_not_resumed_but_peers_are_remembered() {
 
 #[test]
 fn a_term_that_the_store_knows_to_be_over_ends_when_the_store_is_read() {
-    let (mut election, _) = resumed(lease("n0", BEFORE), lease("n0", BEFORE));
-    let fenced = NodeLease {
-        fenced_by: Some(Fence {
-            node: NodeName::new("n1"),
-            incarnation: Incarnation(9),
-        }),
-        ..lease("n0", BEFORE)
-    };
     let now = START + Duration::from_secs(90);
-    let actions = synced(&mut election, leases(fenced), now);
-    assert!(actions.contains(&Action::Silence), "{actions:?}");
-    assert_eq!(election.membership(), Membership::Outside);
-    let actions = election.handle(Event::Silenced, now);
-    assert_eq!(own_write(&actions).1.term, TERM.next());
+    // Whether the machine was rebooted or not.
+    for boot in [BootId(1), BootId(2)] {
+        let own = NodeLease {
+            boot,
+            ..lease("n0", BEFORE)
+        };
+        let (mut election, _) = resumed(own.clone(), own.clone());
+        let fenced = NodeLease {
+            fenced_by: Some(Fence {
+                node: NodeName::new("n1"),
+                incarnation: Incarnation(9),
+            }),
+            ..own
+        };
+        let actions = synced(&mut election, leases(fenced), now);
+        assert!(actions.contains(&Action::Silence), "{actions:?}");
+        assert_eq!(election.membership(), Membership::Outside);
+        let actions = election.handle(Event::Silenced, now);
+        assert_eq!(own_write(&actions).1.term, TERM.next());
+    }
     // Another machine that has the name is none of this node's processes.
     let (mut election, _) = resumed(lease("n0", BEFORE), lease("n0", BEFORE));
     let actions = synced(&mut election, leases(lease("n0", Incarnation(77))), now);
