@@ -118,6 +118,8 @@ pub struct Election<G = LeaseGround> {
     view_of: Option<Moment>,
     /// The node goes by what it remembers, and this is what the store has told since.
     dark: Option<LeaseTable>,
+    /// There were node leases in the store: one without any is not that store.
+    expects_nodes: bool,
     /// Bequests that a process before may have written: every write of the term carries them.
     inherited: Bequests,
     mode: Mode,
@@ -176,6 +178,7 @@ impl<G: Ground> Election<G> {
             doubtful: None,
             view_of: None,
             dark: None,
+            expects_nodes: false,
             inherited: Bequests::default(),
             mode: Mode::Serving,
             fit: true,

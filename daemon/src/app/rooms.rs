@@ -106,8 +106,8 @@ impl Rooms {
         let durable = disk
             .load()
             .context("what this node has refused is not known")?;
-        let memory = LeaseMemory::new(&settings.state.dir, node.clone());
-        let remembers = memory.exists();
+        let memory = LeaseMemory::new(&settings.state.dir, node.clone(), &lease_dir);
+        let remembers = memory.load().is_some();
         if secret.is_none() {
             refuse_without_key(&lease_dir, &node, durable.as_ref(), remembers)?;
         }
@@ -193,8 +193,12 @@ impl Rooms {
             .context("nodes cannot be told of moved flows")?;
         threads.push(thread);
 
-        let files = AssignmentFiles::open(&lease_dir.join("assignments"), &settings.state.dir)
-            .context("assignments cannot be kept")?;
+        let files = AssignmentFiles::open(
+            &lease_dir.join("assignments"),
+            &settings.state.dir,
+            remembers,
+        )
+        .context("assignments cannot be kept")?;
         let (assigned, assignments) = watch::channel(None);
         let (follower, publish, token) = (files.clone(), assigned.clone(), effects.token());
         threads.push(spawn_thread("landfall-assign", move || {

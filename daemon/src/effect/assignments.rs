@@ -54,6 +54,8 @@ pub struct AssignmentFiles {
 /// The copy in the state directory.
 #[derive(Serialize, Deserialize)]
 struct Copy {
+    /// Whose record this is.
+    directory: String,
     revision: Option<u64>,
     record: AssignmentRecord,
 }
@@ -68,14 +70,14 @@ pub enum Written {
 }
 
 impl AssignmentFiles {
-    /// Opens the directory, making it if need be; where there is a copy in the directory `state`, it was there before, and is
-    /// waited for.
+    /// Opens the directory, with a copy in the directory `state`. It is made if need be, unless it is `known` to have been there
+    /// before: then it is waited for.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn open(path: &Path, state: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, state: &Path, known: bool) -> io::Result<Self> {
         let copy = StateFile::new(state, "assignments.json");
-        if !copy.path().exists() {
+        if !known {
             fs::create_dir_all(path)?;
         }
         Ok(Self {
@@ -247,8 +249,8 @@ impl AssignmentFiles {
             return;
         }
         let copy = match self.copy.unseal::<Copy>(LAYOUT) {
-            Ok(Some(copy)) => copy,
-            Ok(None) => return,
+            Ok(Some(copy)) if copy.directory == self.path.display().to_string() => copy,
+            Ok(_) => return,
             Err(error) => {
                 warn!(%error, "no assignments are remembered");
                 return;
@@ -278,6 +280,7 @@ impl AssignmentFiles {
             return;
         }
         let copy = Copy {
+            directory: self.path.display().to_string(),
             revision: observed.revision.map(|revision| revision.0),
             record: AssignmentRecord::clone(&observed.record),
         };
@@ -378,8 +381,9 @@ mod tests {
     use super::*;
 
     fn open(directory: &Path) -> AssignmentFiles {
-        AssignmentFiles::open(&directory.join("assignments"), &directory.join("state"))
-            .expect("opened")
+        let state = directory.join("state");
+        let known = state.exists();
+        AssignmentFiles::open(&directory.join("assignments"), &state, known).expect("opened")
     }
 
     #[test]

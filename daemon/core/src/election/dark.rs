@@ -29,11 +29,19 @@ pub struct Memory {
 }
 
 impl<G: Ground> Election<G> {
+    /// Takes no store for the one remembered that has no node's lease, if there was one: a file system that is not mounted
+    /// looks so, and by it every VIP would be free.
+    pub fn expect(&mut self, memory: &Memory) {
+        let is_node = |(_, _, record): &(_, _, Record)| matches!(record, Record::Node(_));
+        self.expects_nodes = memory.leases.iter().any(is_node);
+    }
+
     /// Goes by `memory` until the store has been read. Nothing is done where the store was read already.
     pub fn recall(&mut self, memory: Memory, now: Moment) {
         if self.synced || self.dark.is_some() {
             return;
         }
+        self.expect(&memory);
         let Memory {
             leases,
             attempted,

@@ -82,6 +82,11 @@ impl<G: Ground> Election<G> {
             // Not all of it could be read: what is remembered is the better word.
             return;
         }
+        let told = self.dark.as_ref().unwrap_or(&self.table);
+        let there = told.nodes().any(|(_, seen)| seen.revision.is_some());
+        if !self.synced && self.expects_nodes && !there {
+            return;
+        }
         if let Some(told) = self.dark.take() {
             self.table.replace(told);
         }

@@ -93,6 +93,8 @@ pub struct ElectionSide<R: Rights> {
     looked_at: Option<Moment>,
     /// The last of these moments.
     seen_as_of: Option<Moment>,
+    /// The store was read, and is not the one remembered.
+    foreign: bool,
 }
 
 impl<R: Rights> ElectionSide<R> {
@@ -105,9 +107,14 @@ impl<R: Rights> ElectionSide<R> {
         memory: Option<Memory>,
         now: Moment,
     ) -> Self {
+        let node = me.node.clone();
+        let mut election = Election::on(rights.ground(), me, settings, now);
+        if let Some(memory) = &memory {
+            election.expect(memory);
+        }
         Self {
-            node: me.node.clone(),
-            election: Election::on(rights.ground(), me, settings, now),
+            node,
+            election,
             rights,
             answers: Answers::default(),
             events: Vec::new(),
@@ -118,6 +125,7 @@ impl<R: Rights> ElectionSide<R> {
             superseded: false,
             looked_at: None,
             seen_as_of: None,
+            foreign: false,
         }
     }
 
@@ -143,6 +151,12 @@ impl<R: Rights> ElectionSide<R> {
     #[must_use]
     pub fn is_dark(&self) -> bool {
         self.election.is_dark()
+    }
+
+    /// The store can be read, and has no node's lease where this node remembers some: it is not taken for the one remembered.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// The planner's word and the store's content have arrived, or what stands in for that: the answers are the whole truth.
@@ -291,6 +305,7 @@ impl<R: Rights> ElectionSide<R> {
         if let Some(as_of) = self.looked_at.take() {
             self.seen_as_of = self.seen_as_of.max(Some(as_of));
             self.rights.synced(as_of, table);
+            self.foreign = !self.election.is_synced() && as_of > Moment::default();
         }
         let readable = self
             .seen_as_of

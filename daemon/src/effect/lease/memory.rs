@@ -34,6 +34,8 @@ pub(super) type Copy = Vec<(LeaseName, Revision, Record)>;
 #[derive(Serialize, Deserialize)]
 struct CopyForm {
     node: String,
+    /// Where the leases were.
+    store: String,
     /// Name, revision, and the text as in the store.
     leases: Vec<(String, u64, String)>,
 }
@@ -48,33 +50,29 @@ struct AttemptForm {
 #[derive(Clone, Debug)]
 pub struct LeaseMemory {
     node: NodeName,
+    store: String,
     copy: StateFile,
     attempt: StateFile,
 }
 
 impl LeaseMemory {
-    /// The files of `node` in its state directory.
+    /// The files of `node` in its state directory, with what it remembers of `store`.
     #[must_use]
-    pub fn new(state: &Path, node: NodeName) -> Self {
+    pub fn new(state: &Path, node: NodeName, store: &Path) -> Self {
         Self {
             node,
+            store: store.display().to_string(),
             copy: StateFile::new(state, "leases.json"),
             attempt: StateFile::new(state, "own-lease.json"),
         }
-    }
-
-    /// Whether leases were remembered at some time: the store was there.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        self.copy.path().exists()
     }
 
     /// What is remembered. What is of no use is told and counts as none.
     #[must_use]
     pub fn load(&self) -> Option<Memory> {
         let copy: CopyForm = told(self.copy.unseal(LAYOUT))?;
-        if copy.node != self.node.as_str() {
-            tracing::warn!(file = %self.copy.path().display(), node = copy.node, "leases remembered by another node are not used");
+        if copy.node != self.node.as_str() || copy.store != self.store {
+            tracing::warn!(file = %self.copy.path().display(), node = copy.node, store = copy.store, "leases remembered by another node, or of another store, are not used");
             return None;
         }
         let leases: Option<Copy> = copy
@@ -111,6 +109,7 @@ impl LeaseMemory {
         let text = |record: &Record| String::from_utf8_lossy(&codec::encode(Some(record))).into();
         let form = CopyForm {
             node: self.node.to_string(),
+            store: self.store.clone(),
             leases: copy
                 .iter()
                 .map(|(name, revision, record)| (name.to_string(), revision.0, text(record)))

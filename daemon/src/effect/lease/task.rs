@@ -217,6 +217,7 @@ impl LeaseTask {
                 history,
                 store,
                 refused: false,
+                foreign: false,
                 copied: Copied::default(),
                 changed: false,
                 payload_changes: 0,
@@ -252,6 +253,8 @@ struct Work<S, R: Rights> {
     store: Journal<S>,
     /// It has been told why this node may not run beside the others.
     refused: bool,
+    /// It has been told that the store is not the one remembered.
+    foreign: bool,
     copied: Copied,
     /// The state is not as it was published.
     changed: bool,
@@ -285,12 +288,27 @@ impl<S: LeaseStore + 'static, R: Rights> Work<S, R> {
                 self.act(action);
             }
             self.side.follow(now);
+            self.judge_store(&mut state);
             self.copy_leases(now);
             self.read_side(now, &mut state);
             if std::mem::take(&mut self.changed) {
                 publish.send_replace(state.clone());
             }
         }
+    }
+
+    /// Tells of a store that is not the one remembered.
+    fn judge_store(&mut self, state: &mut LeaseState) {
+        let foreign = self.side.is_foreign();
+        if std::mem::replace(&mut self.foreign, foreign) == foreign {
+            return;
+        }
+        let problem = "the lease store has no node's lease, and this node remembers some; mount it, or where it was emptied on purpose remove leases.json from state.dir and restart";
+        if foreign {
+            tracing::error!("{problem}");
+        }
+        state.trouble = foreign.then(|| problem.to_owned());
+        self.changed = true;
     }
 
     /// Remembers the leases where they have changed.

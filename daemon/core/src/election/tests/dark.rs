@@ -312,6 +312,18 @@ fn a_term_that_the_store_knows_to_be_over_ends_when_the_store_is_read() {
 }
 
 #[test]
+fn a_store_without_any_nodes_lease_is_not_the_one_remembered() {
+    let own = lease("n0", BEFORE);
+    let (mut election, _) = resumed(own.clone(), own.clone());
+    let [mine, _] = names();
+    let now = START + Duration::from_secs(1);
+    assert_eq!(synced(&mut election, Vec::new(), now), []);
+    assert_eq!((election.is_dark(), held(&election)), (true, vec![mine]));
+    synced(&mut election, leases(own), now + Duration::from_secs(1));
+    assert!(election.is_synced());
+}
+
+#[test]
 fn a_view_that_is_not_whole_does_not_replace_what_is_remembered() {
     let own = lease("n0", BEFORE);
     let (mut election, _) = resumed(own.clone(), own);

@@ -34,7 +34,7 @@ struct Rig {
 }
 
 fn rig(state: &Path) -> Rig {
-    let memory = LeaseMemory::new(state, NodeName::new("n0"));
+    let memory = LeaseMemory::new(state, NodeName::new("n0"), Path::new("/leases"));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let store = Looking {
         memory: memory.clone(),
@@ -177,8 +177,10 @@ fn what_is_torn_or_another_nodes_counts_as_none() {
     let mut rig = rig(dir.path());
     rig.write(own(1, &[]));
     assert!(rig.memory.load().is_some());
-    let other = LeaseMemory::new(dir.path(), NodeName::new("n1"));
-    assert!(other.load().is_none());
+    for (node, store) in [("n1", "/leases"), ("n0", "/elsewhere")] {
+        let other = LeaseMemory::new(dir.path(), NodeName::new(node), Path::new(store));
+        assert!(other.load().is_none());
+    }
     let attempt = rig.memory.attempt.path();
     std::fs::write(&attempt, "landfall-state 1 00").expect("torn");
     let found = rig.memory.load().expect("the leases are whole");

@@ -99,7 +99,7 @@ fn start(node: &'static str, directory: &std::path::Path) -> Agent {
         Settings::default(),
         LeaseRights(deadline.clone()),
         History::default(),
-        LeaseMemory::new(&directory.join(node), NodeName::new(node)),
+        LeaseMemory::new(&directory.join(node), NodeName::new(node), directory),
         open,
     )
     .expect("it starts");
