@@ -29,6 +29,8 @@ pub struct Dark {
     pub duplicates: usize,
     /// The longest silence of a VIP after that, to the end.
     pub gap: Duration,
+    /// Whether that silence ended before the store was back.
+    pub gap_in_the_dark: bool,
     /// Whether every service has the addresses it had.
     pub addresses_kept: bool,
     /// Whether each VIP was announced in the dark, and after it, by the node that had it before.
@@ -74,17 +76,21 @@ pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
     }
     let asker = NeighbourProber::start(lab.watcher(), &vips, Duration::from_millis(10))?;
     std::thread::sleep(dark.saturating_sub(begun.elapsed()));
+    let returned = Instant::now();
     for node in lab.nodes() {
         node.set_store(true)?;
     }
     std::thread::sleep(AFTER);
     let asked = asker.stop();
     holders_kept &= self::holders(stage, &vips)? == holders;
-    let gap = vips.iter().map(|vip| asked.longest_gap(*vip).length).max();
+    let gaps = vips.iter().map(|vip| asked.longest_gap(*vip));
+    let gap = gaps.max_by_key(|gap| gap.length);
+    let gap = gap.context("there are VIPs")?;
     let seen = Dark {
         back,
         duplicates: capture.stop().duplicates(Duration::from_secs(1)).len(),
-        gap: gap.context("there are VIPs")?,
+        gap: gap.length,
+        gap_in_the_dark: gap.end() < returned,
         addresses_kept: lab.node(1).vips(&SERVICES)? == before,
         holders_kept,
     };
