@@ -31,7 +31,7 @@ KERNEL_CARGO := env PATH=/usr/bin:$(PATH) RUSTC_BOOTSTRAP=1 \
 
 .PHONY: help
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: tools-build binary ## the static binary, target/<host>/release/landfall
@@ -45,6 +45,17 @@ test: begin tools fmt clippy clippy-kernel doc deny unit kernel binary neighbour
 demo: tools-build binary ## play the story: three nodes, three services, one dies
 	@$(STEP) build-lab bash -c "$(STATIC) -p landfall-tests --bin landfall-lab"
 	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab demo
+
+.PHONY: cluster
+cluster: tools-cluster cluster-programs ## a real Kubernetes cluster, left running to play with
+	@target/debug/landfall-lab cluster up
+.PHONY: cluster-down
+cluster-down: lab-program ## take down what make cluster left running
+	@target/debug/landfall-lab cluster down
+.PHONY: cluster-test
+cluster-test: tools-cluster cluster-programs ## the tests that want a real cluster
+	@$(STEP) build-landfall cargo build --locked -p landfall
+	@LANDFALL_BIN=$(CARGO_TARGET_DIR)/debug/landfall $(STEP) cluster cargo test --locked -p landfall-tests --test cluster -- --test-threads=1
 
 .PHONY: bench
 bench: tools binary neighbour ## the benchmarks, over an hour of them; figures go to target/figures.json
@@ -70,13 +81,20 @@ clean: ## remove everything that was built, but not the tools in .tools/
 
 # The steps of `make test`, in its order; each can be made by itself.
 
-.PHONY: begin tools tools-build fmt clippy clippy-kernel doc deny unit kernel binary neighbour lab packaging
+.PHONY: begin tools tools-build tools-cluster lab-program cluster-programs fmt clippy clippy-kernel doc deny unit kernel binary neighbour lab packaging
 begin:
 	@.ci/summary begin
 tools:
 	@$(STEP) tools packaging/install-build-tools test
 tools-build:
 	@$(STEP) tools packaging/install-build-tools build
+tools-cluster:
+	@$(STEP) tools packaging/install-build-tools cluster
+lab-program:
+	@$(STEP) lab-program cargo build --locked -p landfall-tests
+# Kubernetes itself, from tests/kubernetes/go.mod: minutes, once.
+cluster-programs: lab-program
+	@$(STEP) cluster-programs target/debug/landfall-lab cluster build
 fmt:
 	@$(STEP) fmt cargo fmt --all --check
 clippy:

@@ -30,6 +30,7 @@ pub mod registry;
 pub mod settings;
 pub mod store;
 pub mod switch;
+pub mod traces;
 pub mod usage;
 pub mod wait;
 pub mod wires;
@@ -124,6 +125,13 @@ impl Lab {
     #[must_use]
     pub fn switch(&self) -> &Switch {
         &self.switch
+    }
+
+    /// Plugs one more machine in, whose addresses end in `octet` and which has routes to all pods.
+    pub(crate) fn add_machine(&self, name: &str, octet: u8) -> Result<Host> {
+        let host = self.machines.client(name, octet)?;
+        self.machines.route_to_pods(&host, |_| true)?;
+        Ok(host)
     }
 
     /// The manifest directory that all agents read.

@@ -2,6 +2,7 @@
 //! real ARP, real TCP and real failures between them; and the instruments that watch it.
 //!
 //! * [`lab`] brings machines up and down, runs agents and pods on them, and breaks them.
+//! * [`cluster`] makes a real Kubernetes cluster of a lab's machines.
 //! * [`probe`] holds the instruments: probers, captures, connection herds, and what is computed
 //!   from their records.
 //! * [`server`] is what runs in a pod.
@@ -14,6 +15,7 @@
 //! leaves nothing behind: see [`lab::registry`] for how.
 
 pub mod bench;
+pub mod cluster;
 pub mod figures;
 pub mod lab;
 pub mod probe;

@@ -11,8 +11,8 @@ use anyhow::Result;
 use landfall_tests::lab::cgroup;
 use landfall_tests::lab::netfilter::Netfilter;
 use landfall_tests::lab::pod::{PodSpec, PodState};
-use landfall_tests::lab::registry::BASE;
 use landfall_tests::lab::switch::{Lan, Port};
+use landfall_tests::lab::traces::{traces, traces_of};
 use landfall_tests::lab::{Lab, wait};
 use landfall_tests::probe::herd::Herd;
 use landfall_tests::probe::http::HttpProber;
@@ -283,41 +283,6 @@ fn manifests_appear_whole_and_tell_a_pods_state() -> Result<()> {
         .collect();
     assert_eq!(names, ["node-node1.yaml"]);
     Ok(())
-}
-
-/// What of a lab can be seen on the machine: groups, directories, mounts, links, namespaces.
-fn traces() -> Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
-    for dir in [
-        cgroup::root()?,
-        BASE.into(),
-        "/run/netns".into(),
-        "/sys/class/net".into(),
-    ] {
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            found.insert(entry.path().display().to_string());
-        }
-    }
-    found.extend(
-        fs::read_to_string("/proc/1/mounts")?
-            .lines()
-            .map(ToOwned::to_owned),
-    );
-    for entry in fs::read_dir("/proc")?.flatten() {
-        if let Ok(net) = fs::read_link(entry.path().join("ns/net")) {
-            found.insert(net.display().to_string());
-        }
-    }
-    Ok(found)
-}
-
-/// Traces that name the lab `id`, or a process of it.
-fn traces_of(id: &str) -> Result<Vec<String>> {
-    let (directory, group) = (format!("{BASE}/{id}"), format!("landfall-lab-{id}"));
-    Ok(traces()?
-        .into_iter()
-        .filter(|t| t.starts_with(&directory) || t.contains(&group))
-        .collect())
 }
 
 #[test]

@@ -31,6 +31,9 @@ enum Command {
         #[arg(long)]
         bare: bool,
     },
+    /// A real Kubernetes cluster in a lab.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Measure in the lab, print a table, and record the figures.
     Bench {
         /// What to measure; everything unless named.
@@ -72,10 +75,38 @@ enum Command {
     Spin,
 }
 
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Build the programs that the machine does not have.
+    Build,
+    /// Leave a cluster standing.
+    Up {
+        /// The number of nodes.
+        #[arg(long, default_value_t = 3)]
+        nodes: u8,
+    },
+    /// Take down what `up` left standing.
+    Down {
+        /// The id of the lab; all of this work tree unless named.
+        id: Option<String>,
+    },
+    /// Hold a cluster until this process ends (run by `up`).
+    #[command(hide = true)]
+    Hold {
+        /// The number of nodes.
+        #[arg(long)]
+        nodes: u8,
+    },
+}
+
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Demo => story::demo::tell(),
         Command::Up { nodes, bare } => story::shell::open(nodes, !bare),
+        Command::Cluster(ClusterCommand::Build) => story::cluster::build(),
+        Command::Cluster(ClusterCommand::Up { nodes }) => story::cluster::up(nodes),
+        Command::Cluster(ClusterCommand::Down { id }) => story::cluster::down(id.as_deref()),
+        Command::Cluster(ClusterCommand::Hold { nodes }) => story::cluster::hold(nodes),
         Command::Bench { parts, repeats } => bench::run(&parts, repeats),
         Command::Picture { file } => bench::draw(&file),
         Command::Scenario { name } => story::scenario::run(name.as_deref()),

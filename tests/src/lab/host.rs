@@ -134,7 +134,8 @@ impl Host {
         self.command_in(&self.cgroup, program)
     }
 
-    pub(super) fn command_in(&self, cgroup: &Cgroup, program: impl AsRef<Path>) -> Result<Command> {
+    /// As [`Self::command`], in a group of its own.
+    pub(crate) fn command_in(&self, cgroup: &Cgroup, program: impl AsRef<Path>) -> Result<Command> {
         let membership = cgroup.membership()?;
         let mut namespaces: Vec<(OwnedFd, CloneFlags)> = Vec::new();
         for (fd, flag) in self.namespace.memberships() {

@@ -81,8 +81,13 @@ impl Machines {
         for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
             host.sysctl(setting, "1")?;
         }
+        self.route_to_pods(host, |other| other != number)
+    }
+
+    /// Gives a machine routes to the pods of the nodes whose numbers fit.
+    pub(super) fn route_to_pods(&self, host: &Host, fits: impl Fn(u8) -> bool) -> Result<()> {
         let mut lines = String::new();
-        for other in (1..=self.nodes).filter(|other| *other != number) {
+        for other in (1..=self.nodes).filter(|other| fits(*other)) {
             let (v4, v6) = (Lan::First.ipv4(10 + other), Lan::First.ipv6(10 + other));
             writeln!(lines, "route add 10.244.{other}.0/24 via {v4}")?;
             writeln!(lines, "route add fd00:244:{other}::/64 via {v6}")?;

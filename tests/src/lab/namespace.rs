@@ -97,6 +97,17 @@ impl Namespace {
         self.net.as_raw_fd()
     }
 
+    /// The options with which `nsenter` enters it, as long as this process lives.
+    #[must_use]
+    pub fn nsenter_options(&self) -> String {
+        let name = |file: &File| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        let net = format!("--net={}", name(&self.net));
+        self.machine.as_ref().map_or(net.clone(), |machine| {
+            let (mnt, uts) = (name(&machine.mnt), name(&machine.uts));
+            format!("{net} --mount={mnt} --uts={uts}")
+        })
+    }
+
     /// Moves the calling thread, which must be a thread of its own, into the network namespace.
     ///
     /// # Errors

@@ -1,0 +1,87 @@
+//! A real Kubernetes cluster on a lab: the lab's nodes run containerd and a kubelet each, and one
+//! more machine on the LAN runs the control plane. Pods are real pods.
+//!
+//! ```text
+//!   client .100 ───────┐            ┌── node1 .11 ── containerd, kubelet ── pods 10.244.1.0/24
+//!   watcher .101 ──────┼── switch ──┼── node2 .12 ── containerd, kubelet ── pods 10.244.2.0/24
+//!   control-plane .102 ┘    .254    └── node3 .13 ── containerd, kubelet ── pods 10.244.3.0/24
+//! ```
+//!
+//! Pods get their network from the plugin `ptp` with `host-local` addresses of both families, and
+//! are routed from node to node by LAN addresses, as the lab's own pods are. Every component has an
+//! identity of its own, and RBAC decides what it may do; only the person at [`Kubectl`] may all.
+//!
+//! There is no kube-proxy, for Landfall takes its place. Until Landfall serves cluster IPs, a pod
+//! that calls the API server must be told its address: the environment variables
+//! `KUBERNETES_SERVICE_HOST` ([`ControlPlane::address`]) and `KUBERNETES_SERVICE_PORT`
+//! ([`API_PORT`]) in its manifest, over those that the kubelet sets.
+//!
+//! A cluster ends as its lab does, and leaves nothing behind: processes by their control groups,
+//! mounts with the nodes' namespaces, files with the lab's directory. What is built and kept is in
+//! [`programs::cache_dir`].
+
+mod builder;
+mod control_plane;
+mod daemon;
+mod files;
+mod image;
+mod kubeconfig;
+mod kubectl;
+mod member;
+mod pki;
+pub mod programs;
+
+pub use builder::ClusterBuilder;
+pub use control_plane::{API_PORT, Component, ControlPlane};
+pub use kubectl::Kubectl;
+
+use crate::lab::Lab;
+use member::Member;
+
+/// The cluster IPs of services.
+pub const SERVICES_V4: &str = "10.96.0.0/16";
+/// The IPv6 cluster IPs of services.
+pub const SERVICES_V6: &str = "fd00:96::/112";
+
+/// Where pods look for the cluster's name server.
+const CLUSTER_DNS: &str = "10.96.0.10";
+
+/// The image that holds a pod's namespaces.
+const PAUSE_IMAGE: &str = "landfall.test/pause:1";
+
+/// Kubernetes' own test image: a web server and much more.
+pub const AGNHOST_IMAGE: &str = "landfall.test/agnhost:1";
+
+/// A running cluster. Dropping it takes everything down.
+#[derive(Debug)]
+pub struct Cluster {
+    members: Vec<Member>,
+    control_plane: ControlPlane,
+    lab: Lab,
+}
+
+impl Cluster {
+    /// A cluster of 3 nodes.
+    #[must_use]
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::default()
+    }
+
+    /// The lab that it runs on: its nodes, its clients, its switch.
+    #[must_use]
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// The control plane.
+    #[must_use]
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// kubectl as the cluster's administrator.
+    #[must_use]
+    pub fn kubectl(&self) -> Kubectl {
+        self.control_plane.kubectl()
+    }
+}

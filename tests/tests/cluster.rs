@@ -1,0 +1,348 @@
+//! The cluster itself: it comes up whole and quickly, its pods are on the LAN, each component may do
+//! what its role says and no more, and nothing is left of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use landfall_tests::cluster::programs::Programs;
+use landfall_tests::cluster::{AGNHOST_IMAGE, API_PORT, Cluster};
+use landfall_tests::figures;
+use landfall_tests::lab::traces::{traces, traces_of};
+use landfall_tests::lab::{programs, registry, wait};
+use serde_json::{Value, json};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Where a cluster would leave something if its nodes' files were not their own.
+const PLACES: [&str; 8] = [
+    "/etc/cni",
+    "/run/containerd",
+    "/usr/libexec/kubernetes",
+    "/var/lib/cni",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+];
+
+fn start() -> Result<Cluster> {
+    Cluster::builder().start(&Programs::find_or_build()?)
+}
+
+/// Three pods of Kubernetes' test image that a Deployment makes, one on each node, and the Service
+/// that selects them. The pods call the API server by its address: nothing serves cluster IPs yet.
+fn web(cluster: &Cluster) -> Result<()> {
+    let api = [
+        json!({"name": "KUBERNETES_SERVICE_HOST", "value": cluster.control_plane().address()}),
+        json!({"name": "KUBERNETES_SERVICE_PORT", "value": API_PORT.to_string()}),
+    ];
+    let labels = json!({"app": "web"});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 3, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "topologySpreadConstraints": [{
+                    "maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": labels},
+                }],
+                "containers": [
+                    {"name": "web", "image": AGNHOST_IMAGE, "args": ["netexec", "--http-port=8080"],
+                     "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1}},
+                    {"name": "caller", "image": AGNHOST_IMAGE, "args": ["inclusterclient", "--poll-interval=1"], "env": api},
+                ],
+            }},
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {
+            "selector": labels, "ports": [{"port": 80, "targetPort": 8080}],
+            "ipFamilyPolicy": "RequireDualStack",
+        },
+    });
+    cluster
+        .kubectl()
+        .apply(&format!("{deployment}\n---\n{service}"))?;
+    let words = "rollout status deployment web --timeout=60s";
+    cluster.kubectl().run(words).map(drop)
+}
+
+fn items(list: &Value) -> &[Value] {
+    list["items"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn texts<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
+    let list = list.as_array().map_or(&[][..], Vec::as_slice);
+    list.iter().filter_map(|one| one[key].as_str()).collect()
+}
+
+/// A pod's IPv4 and IPv6 address, and its node.
+fn whereabouts(pod: &Value) -> Result<([IpAddr; 2], &str)> {
+    let ips: Result<Vec<IpAddr>, _> = texts(&pod["status"]["podIPs"], "ip")
+        .into_iter()
+        .map(str::parse)
+        .collect();
+    let ips = ips?.try_into().ok().context("a pod has two addresses")?;
+    Ok((ips, pod["spec"]["nodeName"].as_str().context("a node")?))
+}
+
+#[test]
+fn pods_of_a_deployment_reach_each_other_and_the_api() -> Result<()> {
+    let programs = Programs::find_or_build()?;
+    let begun = Instant::now();
+    let cluster = Cluster::builder().start(&programs)?;
+    let up = begun.elapsed();
+    figures::record_times("cluster.up", &[up])?;
+    assert!(up < 60 * SECOND, "{up:?}");
+
+    let kubectl = cluster.kubectl();
+    let nodes = kubectl.json("get nodes")?;
+    assert_eq!(items(&nodes).len(), 3);
+    for (node, number) in items(&nodes).iter().zip(1..) {
+        let version = node["status"]["nodeInfo"]["kubeletVersion"].as_str();
+        assert!(
+            version.is_some_and(|version| version.starts_with("v1.36.")),
+            "{version:?}"
+        );
+        let networks = json!([
+            format!("10.244.{number}.0/24"),
+            format!("fd00:244:{number}::/64")
+        ]);
+        assert_eq!(node["spec"]["podCIDRs"], networks);
+        let conditions = node["status"]["conditions"]
+            .as_array()
+            .context("conditions")?;
+        let ready = conditions.iter().find(|one| one["type"] == "Ready");
+        assert_eq!(ready.context("Ready")?["status"], "True");
+    }
+    let boots = items(&nodes)
+        .iter()
+        .map(|node| node["status"]["nodeInfo"]["bootID"].to_string());
+    assert_eq!(
+        boots.collect::<BTreeSet<String>>().len(),
+        3,
+        "nodes boot by themselves"
+    );
+
+    web(&cluster)?;
+    let pods = kubectl.json("get pods --selector app=web")?;
+    let places: Result<Vec<_>> = items(&pods).iter().map(whereabouts).collect();
+    let places = places?;
+    let on: BTreeSet<&str> = places.iter().map(|(_, node)| *node).collect();
+    assert_eq!(on, BTreeSet::from(["node1", "node2", "node3"]));
+
+    // Each pod asks each other for the address that it is seen with.
+    let asker = cluster.control_plane().host();
+    for (from, node) in &places {
+        let number: u8 = node.trim_start_matches("node").parse()?;
+        let prefix = [format!("10.244.{number}."), format!("fd00:244:{number}::")];
+        for (to, _) in &places {
+            for family in 0..2 {
+                let answer = asker.output(&format!(
+                    "curl --silent --fail --max-time 5 --globoff \
+                     http://{}:8080/dial?host={}&port=8080&protocol=http&request=clientip",
+                    from[0], to[family]
+                ))?;
+                let answer: Value = serde_json::from_str(&answer)?;
+                let seen = answer["responses"][0].as_str().context("an answer")?;
+                assert!(
+                    seen.trim_start_matches('[').starts_with(&prefix[family]),
+                    "{from:?} to {to:?}: {answer}"
+                );
+            }
+        }
+    }
+    // The caller says when it calls with a token, and when a call has failed.
+    for pod in items(&pods) {
+        let name = pod["metadata"]["name"].as_str().context("a name")?;
+        let log = || kubectl.run(&format!("logs {name} --container caller"));
+        wait::until(20 * SECOND, "a pod to call the API server", || {
+            let log = log()?;
+            let with_token = log.lines().filter(|line| line.contains("authz_header="));
+            Ok(with_token.count() > 1)
+        })?;
+        assert!(!log()?.contains("status=failed"), "{}", log()?);
+    }
+    wait::until(10 * SECOND, "the Service's endpoints", || {
+        let slices =
+            kubectl.json("get endpointslices --selector kubernetes.io/service-name=web")?;
+        let listed: BTreeSet<String> = items(&slices)
+            .iter()
+            .flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten())
+            .filter_map(|endpoint| endpoint["addresses"][0].as_str().map(ToOwned::to_owned))
+            .collect();
+        Ok(listed
+            == places
+                .iter()
+                .flat_map(|(ips, _)| ips)
+                .map(ToString::to_string)
+                .collect())
+    })?;
+    for node in cluster.lab().nodes() {
+        for address in node.addresses() {
+            cluster.lab().client().ping(address, 56, SECOND)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn components_may_do_what_their_roles_say_and_no_more() -> Result<()> {
+    let cluster = start()?;
+    let kubectl = cluster.kubectl();
+    let may = |user: &str, words: &str| -> Result<bool> {
+        // `can-i` fails where the answer is no.
+        let said = kubectl.run(&format!("auth can-i {words} --as={user} --quiet"));
+        Ok(said.is_ok())
+    };
+    let scheduler = "system:kube-scheduler";
+    assert!(may(scheduler, "create pods --subresource=binding")?);
+    assert!(!may(scheduler, "get secrets")?);
+    let node = "system:node:node1 --as-group=system:nodes";
+    assert!(may(node, "create nodes")?);
+    assert!(!may(node, "list secrets")?);
+    assert!(!may("kube-apiserver-kubelet-client", "get pods")?);
+    let default = "system:serviceaccount:default:default";
+    assert!(!may(default, "list services")?);
+    // Only the person who runs the cluster is bound to what may all.
+    let bindings = kubectl.json("get clusterrolebindings")?;
+    let masters: Vec<&Value> = items(&bindings)
+        .iter()
+        .filter(|binding| binding["roleRef"]["name"] == "cluster-admin")
+        .collect();
+    assert_eq!(masters.len(), 1);
+    assert_eq!(texts(&masters[0]["subjects"], "name"), ["system:masters"]);
+    Ok(())
+}
+
+#[test]
+fn the_examples_are_taken_unchanged() -> Result<()> {
+    let cluster = start()?;
+    let kubectl = cluster.kubectl();
+    let landfall = Command::new(programs::landfall()?)
+        .args(["crds", "--compat", "cilium"])
+        .output()?;
+    ensure!(
+        landfall.status.success(),
+        "landfall crds: {}",
+        landfall.status
+    );
+    kubectl.apply(&String::from_utf8(landfall.stdout)?)?;
+    kubectl.run("wait --for=condition=Established crd --all --timeout=20s")?;
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for example in ["l2-announcement.yaml", "webpods.yaml"] {
+        kubectl.run(&format!("apply -f {}", examples.join(example).display()))?;
+    }
+    kubectl.run("wait --for=condition=Ready pod --all --timeout=60s")?;
+    let pools = kubectl.json("get ciliumloadbalancerippools")?;
+    assert_eq!(
+        items(&pools)[0]["spec"]["blocks"],
+        json!([{"cidr": "10.10.200.0/29"}])
+    );
+    let services = kubectl.json("get services --selector color=blue")?;
+    let types: Vec<&Value> = items(&services)
+        .iter()
+        .map(|one| &one["spec"]["type"])
+        .collect();
+    assert_eq!(types, ["LoadBalancer"; 3]);
+    Ok(())
+}
+
+#[test]
+fn a_cluster_leaves_nothing_behind() -> Result<()> {
+    let there = || PLACES.map(|place| Path::new(place).exists());
+    let before = there();
+    let cluster = start()?;
+    web(&cluster)?;
+    let id = cluster.lab().id().to_owned();
+    let mut inside = BTreeSet::new();
+    let mut processes = Vec::new();
+    for process in processes_of(&id)? {
+        if let Ok(net) = fs::read_link(format!("/proc/{process}/ns/net")) {
+            inside.insert(net.display().to_string());
+        }
+        processes.push(process);
+    }
+    // 3 nodes with containerd and kubelet, the control plane's 4, and 3 pods' 3 containers at least.
+    assert!(processes.len() >= 3 * 2 + 4 + 3 * 3, "{processes:?}");
+    assert!(inside.len() >= 3 + 1 + 3, "{inside:?}");
+    drop(cluster);
+    assert_eq!(traces_of(&id)?, Vec::<String>::new());
+    let left: Vec<String> = traces()?.intersection(&inside).cloned().collect();
+    assert_eq!(left, Vec::<String>::new(), "namespaces are left");
+    for process in processes {
+        assert!(
+            !Path::new("/proc").join(process.to_string()).exists(),
+            "process {process}"
+        );
+    }
+    assert_eq!(there(), before);
+    Ok(())
+}
+
+/// The processes in the control groups of a lab.
+fn processes_of(id: &str) -> Result<Vec<u32>> {
+    fn walk(dir: &Path, found: &mut Vec<u32>) -> Result<()> {
+        let procs = fs::read_to_string(dir.join("cgroup.procs"))?;
+        found.extend(procs.lines().filter_map(|line| line.parse::<u32>().ok()));
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                walk(&entry.path(), found)?;
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    let root = landfall_tests::lab::cgroup::root()?;
+    walk(&root.join(format!("landfall-lab-{id}")), &mut found)?;
+    Ok(found)
+}
+
+#[test]
+fn a_cluster_left_standing_goes_when_told_and_when_its_holder_is_killed() -> Result<()> {
+    let program = env!("CARGO_BIN_EXE_landfall-lab");
+    let up = || -> Result<String> {
+        let before = labs();
+        let status = Command::new(program)
+            .args(["cluster", "up", "--nodes", "1"])
+            .status()?;
+        ensure!(status.success(), "cluster up: {status}");
+        let mut new = labs().into_iter().filter(|lab| !before.contains(lab));
+        new.next().context("a new lab")
+    };
+    let told = up()?;
+    assert!(!traces_of(&told)?.is_empty());
+    let status = Command::new(program).args(["cluster", "down"]).status()?;
+    assert!(status.success());
+    assert_eq!(traces_of(&told)?, Vec::<String>::new());
+
+    let killed = up()?;
+    let holder = killed.split('-').next().context("a process id")?.parse()?;
+    let holder = nix::unistd::Pid::from_raw(holder);
+    nix::sys::signal::kill(holder, nix::sys::signal::Signal::SIGKILL)?;
+    wait::until(5 * SECOND, "the holder to end", || {
+        Ok(nix::sys::signal::kill(holder, None).is_err())
+    })?;
+    assert!(
+        !traces_of(&killed)?.is_empty(),
+        "nobody was there to clean up"
+    );
+    registry::sweep()?;
+    assert_eq!(traces_of(&killed)?, Vec::<String>::new());
+    Ok(())
+}
+
+fn labs() -> BTreeSet<String> {
+    let entries = fs::read_dir(registry::BASE).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
