@@ -29,14 +29,23 @@ mod kubeconfig;
 mod kubectl;
 mod member;
 mod pki;
+mod pods;
 pub mod programs;
 
 pub use builder::ClusterBuilder;
 pub use control_plane::{API_PORT, Component, ControlPlane};
 pub use kubectl::Kubectl;
 
-use crate::lab::Lab;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::lab::{Lab, wait};
 use member::Member;
+
+/// How long nodes may take to be ready; all cores may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The cluster IPs of services.
 pub const SERVICES_V4: &str = "10.96.0.0/16";
@@ -83,5 +92,30 @@ impl Cluster {
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
         self.control_plane.kubectl()
+    }
+
+    /// Ends a node and brings it up again as after a power cut: see [`Lab::reboot`]. Its kubelet
+    /// starts its pods again, under new addresses. Waits until the API knows the new boot and calls
+    /// the node ready.
+    ///
+    /// # Errors
+    /// When the node is not ready within two minutes.
+    pub fn reboot(&mut self, index: usize) -> Result<()> {
+        self.lab.reboot(index)?;
+        let host = self.lab.node(index).host().clone();
+        self.members[index].boot(host.clone(), self.lab.dir())?;
+        let boot = fs::read_to_string(self.lab.dir().join(host.name()).join("boot_id"))?;
+        let kubectl = self.kubectl();
+        wait::until(PATIENCE, "the node to be ready again", || {
+            self.members[index].check()?;
+            // The API server may be away; that is not this node's fault.
+            let Ok(node) = kubectl.json(&format!("get node {}", host.name())) else {
+                return Ok(false);
+            };
+            let conditions = node["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            Ok(node["status"]["nodeInfo"]["bootID"] == boot.trim()
+                && conditions.any(|one| one["type"] == "Ready" && one["status"] == "True"))
+        })
     }
 }

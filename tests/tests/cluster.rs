@@ -1,7 +1,7 @@
 //! The cluster itself: it comes up whole and quickly, its pods are on the LAN, each component may do
 //! what its role says and no more, and nothing is left of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use landfall_tests::cluster::programs::Programs;
-use landfall_tests::cluster::{AGNHOST_IMAGE, API_PORT, Cluster};
+use landfall_tests::cluster::{AGNHOST_IMAGE, API_PORT, Cluster, Component};
 use landfall_tests::figures;
+use landfall_tests::lab::manifests::{labels, service};
+use landfall_tests::lab::pod::{PodSpec, PodState};
+use landfall_tests::lab::switch::{Lan, Port};
 use landfall_tests::lab::traces::{traces, traces_of};
 use landfall_tests::lab::{programs, registry, wait};
 use serde_json::{Value, json};
@@ -34,9 +37,9 @@ fn start() -> Result<Cluster> {
     Cluster::builder().start(&Programs::find_or_build()?)
 }
 
-/// Three pods of Kubernetes' test image that a Deployment makes, one on each node, and the Service
+/// Pods of Kubernetes' test image that a Deployment makes, one on each node, and the Service
 /// that selects them. The pods call the API server by its address: nothing serves cluster IPs yet.
-fn web(cluster: &Cluster) -> Result<()> {
+fn web(cluster: &Cluster, replicas: usize) -> Result<()> {
     let api = [
         json!({"name": "KUBERNETES_SERVICE_HOST", "value": cluster.control_plane().address()}),
         json!({"name": "KUBERNETES_SERVICE_PORT", "value": API_PORT.to_string()}),
@@ -45,7 +48,7 @@ fn web(cluster: &Cluster) -> Result<()> {
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
         "spec": {
-            "replicas": 3, "selector": {"matchLabels": labels},
+            "replicas": replicas, "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {
                 "terminationGracePeriodSeconds": 0,
                 "topologySpreadConstraints": [{
@@ -131,7 +134,7 @@ fn pods_of_a_deployment_reach_each_other_and_the_api() -> Result<()> {
         "nodes boot by themselves"
     );
 
-    web(&cluster)?;
+    web(&cluster, 3)?;
     let pods = kubectl.json("get pods --selector app=web")?;
     let places: Result<Vec<_>> = items(&pods).iter().map(whereabouts).collect();
     let places = places?;
@@ -190,6 +193,144 @@ fn pods_of_a_deployment_reach_each_other_and_the_api() -> Result<()> {
             cluster.lab().client().ping(address, 56, SECOND)?;
         }
     }
+    Ok(())
+}
+
+/// The endpoints of a Service by the names of their pods, with what the API says of them.
+fn endpoints(cluster: &Cluster, service: &str) -> Result<BTreeMap<String, Endpoint>> {
+    let words = format!("get endpointslices --selector kubernetes.io/service-name={service}");
+    let slices = cluster.kubectl().json(&words)?;
+    let mut found = BTreeMap::new();
+    let slices = items(&slices).iter();
+    for endpoint in slices.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten()) {
+        let name = endpoint["targetRef"]["name"]
+            .as_str()
+            .context("a pod's name")?;
+        let is = |condition: &str| endpoint["conditions"][condition] == true;
+        let is = (is("ready"), is("serving"), is("terminating"));
+        found.insert(name.to_owned(), is);
+    }
+    Ok(found)
+}
+
+/// Whether it is ready, serving, terminating.
+type Endpoint = (bool, bool, bool);
+
+#[test]
+fn pods_are_what_scenarios_say_of_them() -> Result<()> {
+    let programs = Programs::find_or_build()?;
+    let cluster = Cluster::builder().nodes(2).start(&programs)?;
+    let service = service(
+        "svc",
+        &labels(&[]),
+        &labels(&[("app", "web")]),
+        &[("http", "TCP", 80)],
+    );
+    cluster.kubectl().apply(&service.to_string())?;
+    let a = cluster.add_pod(0, PodSpec::app("a", "web"))?;
+    let b = cluster.add_unlisted_pod(1, PodSpec::app("b", "web"))?;
+    let expect = |what: &str, wanted: &[(&str, Endpoint)]| {
+        let wanted = wanted.iter().map(|(name, is)| ((*name).to_owned(), *is));
+        let wanted: BTreeMap<String, Endpoint> = wanted.collect();
+        wait::until(10 * SECOND, what, || {
+            Ok(endpoints(&cluster, "svc")? == wanted)
+        })
+    };
+    let (ready, unready) = ((true, true, false), (false, false, false));
+    expect("one ready endpoint", &[("a", ready), ("b", unready)])?;
+    cluster.list_pod(&b, PodState::Ready)?;
+    expect("two ready endpoints", &[("a", ready), ("b", ready)])?;
+    cluster.list_pod(&b, PodState::Unready)?;
+    expect("one ready endpoint again", &[("a", ready), ("b", unready)])?;
+
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        let (from, to) = (from.host(), to.host());
+        assert_eq!(from.http_get((to.ipv4(), 80))?.client.ip(), from.ipv4());
+        assert_eq!(from.http_get((to.ipv6(), 80))?.client.ip(), from.ipv6());
+    }
+    for (pod, index) in [(&a, 0), (&b, 1)] {
+        let node = cluster.lab().node(index).host();
+        assert!(pod.host().cgroup().path().starts_with(node.cgroup().path()));
+        // The node reaches the pod by this wire, whose other end has this MAC.
+        let route = node.output(&format!("ip route get {}", pod.host().ipv4()))?;
+        assert!(route.contains(&format!("dev {} ", pod.veth())), "{route}");
+        node.ping(pod.host().ipv4().into(), 56, SECOND)?;
+        let neighbour = node.output(&format!("ip neigh show {}", pod.host().ipv4()))?;
+        assert!(
+            neighbour.contains(&pod.host().mac().to_string()),
+            "{neighbour}"
+        );
+    }
+
+    cluster.list_pod(&a, PodState::Terminating)?;
+    expect(
+        "a terminating endpoint",
+        &[("a", (false, true, true)), ("b", unready)],
+    )?;
+    assert_eq!(b.host().http_get((a.host().ipv4(), 80))?.status, 200);
+    cluster.remove_pod(&a)?;
+    expect("one endpoint", &[("b", unready)])
+}
+
+#[test]
+fn the_api_goes_and_comes_and_a_node_reboots() -> Result<()> {
+    let programs = Programs::find_or_build()?;
+    let mut cluster = Cluster::builder().nodes(2).start(&programs)?;
+    web(&cluster, 2)?;
+    let kubectl = cluster.kubectl();
+    let begun = Instant::now();
+    let outage = cluster.control_plane();
+    outage.kill(Component::ApiServer)?;
+    kubectl
+        .run("get nodes")
+        .expect_err("there is no API server");
+    outage.kill(Component::Etcd)?;
+    outage.start(Component::Etcd)?;
+    outage.start(Component::ApiServer)?;
+    outage.wait_ready()?;
+    println!("the API server was gone for {:?}", begun.elapsed());
+    kubectl.run("rollout status deployment web --timeout=60s")?;
+
+    // Cut off, it does not answer at all: nobody is told that a connection is over.
+    let switch = cluster.lab().switch();
+    let node = cluster.lab().node(0).host().clone();
+    let (host, api) = (outage.host().name().to_owned(), outage.url());
+    let ask = || {
+        node.output(&format!(
+            "curl --silent --insecure --max-time 2 {api}/readyz"
+        ))
+    };
+    assert_eq!(ask()?, "ok");
+    switch.set_port(&host, Lan::First, Port::Cut)?;
+    let said = ask().expect_err("it is cut off").to_string();
+    // curl(1): the time is up.
+    assert!(said.contains("exit status: 28"), "{said}");
+    switch.set_port(&host, Lan::First, Port::Open)?;
+    assert_eq!(ask()?, "ok");
+
+    let boot = |name: &str| -> Result<String> {
+        let words = format!("get node {name} -o jsonpath={{.status.nodeInfo.bootID}}");
+        kubectl.run(&words)
+    };
+    let before = (boot("node1")?, boot("node2")?);
+    let begun = Instant::now();
+    cluster.reboot(1)?;
+    println!("node2 was ready {:?} after its death", begun.elapsed());
+    assert_eq!(boot("node1")?, before.0);
+    assert_ne!(boot("node2")?, before.1);
+    // The API says ready of what ran before until the kubelet has looked; the addresses are new.
+    let asker = cluster.control_plane().host();
+    wait::until_ok(60 * SECOND, "all pods to serve after the reboot", || {
+        let pods = kubectl.json("get pods --selector app=web")?;
+        ensure!(items(&pods).len() == 2, "two pods");
+        items(&pods).iter().try_for_each(|pod| {
+            let (ips, _) = whereabouts(pod)?;
+            let target = format!("http://{}:8080/hostname", ips[0]);
+            let said = asker.output(&format!("curl --silent --fail --max-time 2 {target}"))?;
+            ensure!(pod["metadata"]["name"] == said, "{said} at {}", ips[0]);
+            Ok(())
+        })
+    })?;
     Ok(())
 }
 
@@ -260,7 +401,7 @@ fn a_cluster_leaves_nothing_behind() -> Result<()> {
     let there = || PLACES.map(|place| Path::new(place).exists());
     let before = there();
     let cluster = start()?;
-    web(&cluster)?;
+    web(&cluster, 3)?;
     let id = cluster.lab().id().to_owned();
     let mut inside = BTreeSet::new();
     let mut processes = Vec::new();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -14,12 +13,11 @@ use super::image::Image;
 use super::member::{self, Member};
 use super::pki::Authority;
 use super::programs::{Programs, cache_dir};
-use super::{AGNHOST_IMAGE, Cluster, PAUSE_IMAGE};
+use super::{AGNHOST_IMAGE, Cluster, PATIENCE, PAUSE_IMAGE};
 use crate::lab::manifests::Labels;
+use crate::lab::pod::IMAGE as POD_IMAGE;
+use crate::lab::programs::landfall_lab;
 use crate::lab::{LabBuilder, wait};
-
-/// How long nodes may take to be ready; all cores may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The last octet of the control plane's address.
 const CONTROL_PLANE: u8 = 102;
@@ -90,8 +88,12 @@ fn images(programs: &Programs) -> Result<Vec<PathBuf>> {
     let dir = cache_dir().join("images");
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     let mut files = Vec::new();
-    for (name, program) in [(PAUSE_IMAGE, "pause"), (AGNHOST_IMAGE, "agnhost")] {
-        let program = programs.path(program);
+    let server = landfall_lab()?;
+    for (name, program) in [
+        (PAUSE_IMAGE, programs.path("pause")),
+        (AGNHOST_IMAGE, programs.path("agnhost")),
+        (POD_IMAGE, &server),
+    ] {
         let file = dir.join(format!("{}.tar", name.replace(['/', ':'], "-")));
         if !is_newer(&file, program)? {
             Image { name, program }.write(&file)?;

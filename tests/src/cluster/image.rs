@@ -5,7 +5,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use tar::{Builder, EntryType, Header};
 pub(super) struct Image<'a> {
     /// Its full name, with the tag.
     pub(super) name: &'a str,
-    /// The program that it holds and starts, at `/NAME`.
+    /// The program that it holds and starts, at `/NAME`, with the shared libraries that it needs.
     pub(super) program: &'a Path,
 }
 
@@ -75,22 +76,35 @@ impl Image<'_> {
     }
 
     fn layer(&self, entrypoint: &str) -> Result<Vec<u8>> {
-        let program = fs::read(self.program);
-        let program = program.with_context(|| self.program.display().to_string())?;
         let mut tar = Builder::new(Vec::new());
         for (path, mode) in DIRECTORIES {
             let mut header = header(0, mode);
             header.set_entry_type(EntryType::Directory);
             tar.append_data(&mut header, path, io::empty())?;
         }
-        append(
-            &mut tar,
-            entrypoint.trim_start_matches('/'),
-            &program,
-            0o755,
-        )?;
+        let mut files = vec![(entrypoint.to_owned(), self.program.to_owned())];
+        for library in libraries(self.program)? {
+            files.push((library.display().to_string(), library));
+        }
+        for (place, file) in files {
+            let data = fs::read(&file).with_context(|| file.display().to_string())?;
+            append(&mut tar, place.trim_start_matches('/'), &data, 0o755)?;
+        }
         Ok(tar.into_inner()?)
     }
+}
+
+/// The shared libraries of a program, with its loader; none where it is static.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    // What ldd says of a static program is its failure.
+    let output = Command::new("ldd")
+        .arg(program)
+        .output()
+        .context("run ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // `NAME => PATH (ADDRESS)`, or `PATH (ADDRESS)` for the loader.
+    let words = text.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(words.map(PathBuf::from).collect())
 }
 
 fn append(tar: &mut Builder<impl io::Write>, path: &str, data: &[u8], mode: u32) -> Result<()> {

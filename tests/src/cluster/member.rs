@@ -82,6 +82,17 @@ impl Member {
         })
     }
 
+    /// Takes the machine over that the node is after a reboot, and starts containerd and the
+    /// kubelet there.
+    pub(super) fn boot(&mut self, host: Host, lab: &Path) -> Result<()> {
+        self.running.clear();
+        self.host = host;
+        mount_own(&self.host, lab, &self.dir)?;
+        // It has the images still.
+        self.start_containerd(&[])?;
+        self.start_kubelet()
+    }
+
     /// Starts containerd, waits until it serves, and gives it the images.
     pub(super) fn start_containerd(&mut self, images: &[PathBuf]) -> Result<()> {
         let group = self.host.cgroup().child("containerd")?;

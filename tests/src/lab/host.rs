@@ -46,7 +46,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &str,
         namespace: Namespace,
         cgroup: Cgroup,

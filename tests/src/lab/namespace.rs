@@ -46,6 +46,18 @@ impl Namespace {
         })
     }
 
+    /// The network namespace of a process that somebody else has made, such as a pod's.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub(crate) fn of_process(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/ns/net");
+        Ok(Self {
+            net: File::open(&path).context(path)?,
+            machine: None,
+        })
+    }
+
     /// New network, mount and UTS namespaces: `/sys` shows the node's own interfaces,
     /// `/sys/fs/cgroup` is cgroup v2 as on a current distribution, `/sys/fs/bpf` is the node's
     /// own bpffs, the host name is `name`, and the boot id is the one in the file `boot_id`.

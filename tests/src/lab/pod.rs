@@ -1,5 +1,5 @@
 //! Pods: a namespace behind a routed veth each, with the pod server running in the pod's own
-//! control group below its node's.
+//! control group below its node's. The lab makes them, or a cluster's kubelets do.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::{Child, Stdio};
@@ -16,6 +16,9 @@ use super::programs;
 use super::switch::quiet_ipv6;
 use super::wait;
 use crate::server::Ports;
+
+/// The image of the pod server, where there are images.
+pub const IMAGE: &str = "landfall.test/pod:1";
 
 /// What a pod is to be.
 #[derive(Debug, Clone)]
@@ -41,6 +44,29 @@ impl PodSpec {
     }
 }
 
+impl PodSpec {
+    /// The pod as its author would write it, for one node.
+    #[must_use]
+    pub fn manifest(&self, node: &str) -> Value {
+        let Ports { http, tcp, udp } = self.ports;
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": self.name, "namespace": "default", "labels": self.labels},
+            "spec": {
+                "nodeName": node,
+                "containers": [{
+                    "name": "server", "image": IMAGE,
+                    "ports": [
+                        {"name": "http", "containerPort": http, "protocol": "TCP"},
+                        {"name": "echo", "containerPort": tcp, "protocol": "TCP"},
+                        {"name": "ping", "containerPort": udp, "protocol": "UDP"},
+                    ],
+                }],
+            },
+        })
+    }
+}
+
 /// What a pod's manifest says of its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodState {
@@ -52,14 +78,15 @@ pub enum PodState {
     Terminating,
 }
 
-/// A running pod. Dropping it ends its server.
+/// A running pod. Dropping it ends its server, unless a kubelet runs it.
 #[derive(Debug)]
 pub struct Pod {
     spec: PodSpec,
     host: Host,
     node: Host,
     veth: String,
-    server: Child,
+    /// None where a kubelet runs it.
+    server: Option<Child>,
 }
 
 impl Pod {
@@ -124,13 +151,24 @@ impl Pod {
             host,
             node: node.host().clone(),
             veth,
-            server,
+            server: Some(server),
         };
         let target = (v4, pod.spec.ports.http);
         wait::until_ok(Duration::from_secs(10), "a pod to serve", || {
             pod.host.http_get(target).map(drop)
         })?;
         Ok(pod)
+    }
+
+    /// A pod that a kubelet runs.
+    pub(crate) fn of_kubelet(spec: PodSpec, host: Host, node: &Host, veth: String) -> Self {
+        Self {
+            spec,
+            host,
+            node: node.clone(),
+            veth,
+            server: None,
+        }
     }
 
     /// The pod's namespace, addresses and control group.
@@ -172,34 +210,17 @@ impl Pod {
     /// The pod's manifest, in a given state.
     #[must_use]
     pub fn manifest(&self, state: PodState) -> Value {
-        let Ports { http, tcp, udp } = self.spec.ports;
         let (v4, v6) = (self.host.ipv4().to_string(), self.host.ipv6().to_string());
         let ready = if state == PodState::Unready {
             "False"
         } else {
             "True"
         };
-        let mut manifest = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {
-                "name": self.spec.name, "namespace": "default", "labels": self.spec.labels,
-            },
-            "spec": {
-                "nodeName": self.node.name(),
-                "containers": [{
-                    "name": "server", "image": "landfall.test/pod:1",
-                    "ports": [
-                        {"name": "http", "containerPort": http, "protocol": "TCP"},
-                        {"name": "echo", "containerPort": tcp, "protocol": "TCP"},
-                        {"name": "ping", "containerPort": udp, "protocol": "UDP"},
-                    ],
-                }],
-            },
-            "status": {
-                "phase": "Running", "hostIP": self.node.ipv4().to_string(),
-                "podIP": v4, "podIPs": [{"ip": v4}, {"ip": v6}],
-                "conditions": [{"type": "Ready", "status": ready}],
-            },
+        let mut manifest = self.spec.manifest(self.node.name());
+        manifest["status"] = json!({
+            "phase": "Running", "hostIP": self.node.ipv4().to_string(),
+            "podIP": v4, "podIPs": [{"ip": v4}, {"ip": v6}],
+            "conditions": [{"type": "Ready", "status": ready}],
         });
         if state == PodState::Terminating {
             manifest["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
@@ -211,9 +232,12 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
+        let Some(server) = &mut self.server else {
+            return;
+        };
         // These fail only when the server has ended already.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        let _ = server.kill();
+        let _ = server.wait();
         // The wire would go with the namespace, but later; when the lab is gone, it is gone too.
         let _ = self.node.output(&format!("ip link del {}", self.veth));
     }
