@@ -50,7 +50,7 @@ demo: tools-build binary ## play the story: three nodes, three services, one die
 cluster: tools-cluster cluster-programs ## a real Kubernetes cluster, left running to play with
 	@target/debug/landfall-lab cluster up
 .PHONY: cluster-down
-cluster-down: lab-program ## take down what make cluster left running
+cluster-down: ## take down what make cluster left running
 	@target/debug/landfall-lab cluster down
 .PHONY: cluster-test
 cluster-test: tools-cluster cluster-programs ## the tests that want a real cluster

@@ -20,6 +20,7 @@
 //! mounts with the nodes' namespaces, files with the lab's directory. What is built and kept is in
 //! [`programs::cache_dir`].
 
+mod api;
 mod builder;
 mod control_plane;
 mod daemon;
@@ -36,13 +37,11 @@ pub use builder::ClusterBuilder;
 pub use control_plane::{API_PORT, Component, ControlPlane};
 pub use kubectl::Kubectl;
 
-use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
-
-use crate::lab::{Lab, wait};
-use member::Member;
+use crate::lab::Lab;
+use api::Api;
 
 /// How long nodes may take to be ready; all cores may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -64,8 +63,7 @@ pub const AGNHOST_IMAGE: &str = "landfall.test/agnhost:1";
 /// A running cluster. Dropping it takes everything down.
 #[derive(Debug)]
 pub struct Cluster {
-    members: Vec<Member>,
-    control_plane: ControlPlane,
+    api: Arc<Api>,
     lab: Lab,
 }
 
@@ -76,46 +74,27 @@ impl Cluster {
         ClusterBuilder::default()
     }
 
-    /// The lab that it runs on: its nodes, its clients, its switch.
+    /// The lab that it runs on: its nodes, its clients, its switch. Its source of objects is the
+    /// cluster, and kubelets run its pods.
     #[must_use]
     pub fn lab(&self) -> &Lab {
         &self.lab
     }
 
+    /// The lab, to reboot a node of it. The node's kubelet starts its pods again.
+    pub fn lab_mut(&mut self) -> &mut Lab {
+        &mut self.lab
+    }
+
     /// The control plane.
     #[must_use]
     pub fn control_plane(&self) -> &ControlPlane {
-        &self.control_plane
+        &self.api.control_plane
     }
 
     /// kubectl as the cluster's administrator.
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
-        self.control_plane.kubectl()
-    }
-
-    /// Ends a node and brings it up again as after a power cut: see [`Lab::reboot`]. Its kubelet
-    /// starts its pods again, under new addresses. Waits until the API knows the new boot and calls
-    /// the node ready.
-    ///
-    /// # Errors
-    /// When the node is not ready within two minutes.
-    pub fn reboot(&mut self, index: usize) -> Result<()> {
-        self.lab.reboot(index)?;
-        let host = self.lab.node(index).host().clone();
-        self.members[index].boot(host.clone(), self.lab.dir())?;
-        let boot = fs::read_to_string(self.lab.dir().join(host.name()).join("boot_id"))?;
-        let kubectl = self.kubectl();
-        wait::until(PATIENCE, "the node to be ready again", || {
-            self.members[index].check()?;
-            // The API server may be away; that is not this node's fault.
-            let Ok(node) = kubectl.json(&format!("get node {}", host.name())) else {
-                return Ok(false);
-            };
-            let conditions = node["status"]["conditions"].as_array();
-            let mut conditions = conditions.into_iter().flatten();
-            Ok(node["status"]["nodeInfo"]["bootID"] == boot.trim()
-                && conditions.any(|one| one["type"] == "Ready" && one["status"] == "True"))
-        })
+        self.api.kubectl()
     }
 }

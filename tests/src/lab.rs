@@ -28,6 +28,7 @@ pub mod programs;
 pub mod query;
 pub mod registry;
 pub mod settings;
+pub mod source;
 pub mod store;
 pub mod switch;
 pub mod traces;
@@ -52,6 +53,7 @@ use manifests::Manifests;
 use node::Node;
 use pod::{Pod, PodSpec, PodState};
 use registry::Registration;
+use source::Source;
 use switch::Switch;
 
 /// A running lab. Dropping it takes everything down, agents first.
@@ -64,6 +66,7 @@ pub struct Lab {
     watcher: Host,
     switch: Arc<Switch>,
     manifests: Manifests,
+    source: Arc<dyn Source>,
     machines: Machines,
     registration: Registration,
     _turn: MutexGuard<'static, ()>,
@@ -134,10 +137,21 @@ impl Lab {
         Ok(host)
     }
 
-    /// The manifest directory that all agents read.
+    /// The manifest directory that all agents read, unless they have another source.
     #[must_use]
     pub fn manifests(&self) -> &Manifests {
         &self.manifests
+    }
+
+    /// Where the agents learn of objects: the manifest directory, or a cluster's API.
+    #[must_use]
+    pub fn objects(&self) -> &dyn Source {
+        &*self.source
+    }
+
+    /// Gives the agents another source than the manifest directory.
+    pub(crate) fn set_source(&mut self, source: Arc<dyn Source>) {
+        self.source = source;
     }
 
     /// Starts the agents of all nodes, one after the other.
@@ -158,32 +172,39 @@ impl Lab {
         Ok(pod)
     }
 
-    /// Brings a pod up without writing its manifest.
+    /// Brings a pod up that is no endpoint yet.
     ///
     /// # Errors
     /// When it cannot be brought up.
     pub fn add_unlisted_pod(&self, node: usize, spec: PodSpec) -> Result<Arc<Pod>> {
         let node = self.node(node);
-        let pod = Arc::new(Pod::start(node, spec)?);
+        let pod = Arc::new(self.source.start_pod(node, spec)?);
         self.lock_pods().push(Arc::clone(&pod));
         Ok(pod)
     }
 
-    /// Writes a pod's manifest.
+    /// Lists a pod in a given state: see [`Source::list_pod`].
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the source refuses.
     pub fn list_pod(&self, pod: &Pod, state: PodState) -> Result<()> {
-        self.manifests
-            .write_object(&pod.file(), &pod.manifest(state))
+        self.source.list_pod(pod, state)
     }
 
-    /// Removes a pod's manifest and lets go of the pod, which ends when its last holder has too.
+    /// Lets a pod be no endpoint any more; it goes on serving.
     ///
     /// # Errors
-    /// When the manifest cannot be removed.
+    /// When the source refuses.
+    pub fn unlist_pod(&self, pod: &Pod) -> Result<()> {
+        self.source.unlist_pod(pod)
+    }
+
+    /// Removes a pod and lets go of it: see [`Source::remove_pod`].
+    ///
+    /// # Errors
+    /// When the source refuses.
     pub fn remove_pod(&self, pod: &Arc<Pod>) -> Result<()> {
-        self.manifests.remove(&pod.file())?;
+        self.source.remove_pod(pod)?;
         self.lock_pods().retain(|other| !Arc::ptr_eq(other, pod));
         Ok(())
     }
@@ -220,8 +241,12 @@ impl Lab {
         self.switch.unplug(&name)?;
         let host = self.machines.node(number)?;
         self.nodes[index].boot(host)?;
+        let node = &self.nodes[index];
+        self.source.boot(node)?;
         for spec in gone {
-            self.add_pod(index, spec)?;
+            let pod = Arc::new(self.source.resume_pod(node, spec)?);
+            self.lock_pods().push(Arc::clone(&pod));
+            self.list_pod(&pod, PodState::Ready)?;
         }
         Ok(())
     }

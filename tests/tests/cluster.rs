@@ -226,9 +226,10 @@ fn pods_are_what_scenarios_say_of_them() -> Result<()> {
         &labels(&[("app", "web")]),
         &[("http", "TCP", 80)],
     );
-    cluster.kubectl().apply(&service.to_string())?;
-    let a = cluster.add_pod(0, PodSpec::app("a", "web"))?;
-    let b = cluster.add_unlisted_pod(1, PodSpec::app("b", "web"))?;
+    let lab = cluster.lab();
+    lab.objects().write_object("svc.yaml", &service)?;
+    let a = lab.add_pod(0, PodSpec::app("a", "web"))?;
+    let b = lab.add_unlisted_pod(1, PodSpec::app("b", "web"))?;
     let expect = |what: &str, wanted: &[(&str, Endpoint)]| {
         let wanted = wanted.iter().map(|(name, is)| ((*name).to_owned(), *is));
         let wanted: BTreeMap<String, Endpoint> = wanted.collect();
@@ -238,10 +239,14 @@ fn pods_are_what_scenarios_say_of_them() -> Result<()> {
     };
     let (ready, unready) = ((true, true, false), (false, false, false));
     expect("one ready endpoint", &[("a", ready), ("b", unready)])?;
-    cluster.list_pod(&b, PodState::Ready)?;
+    lab.list_pod(&b, PodState::Ready)?;
     expect("two ready endpoints", &[("a", ready), ("b", ready)])?;
-    cluster.list_pod(&b, PodState::Unready)?;
+    lab.list_pod(&b, PodState::Unready)?;
     expect("one ready endpoint again", &[("a", ready), ("b", unready)])?;
+    lab.unlist_pod(&b)?;
+    expect("one endpoint", &[("a", ready)])?;
+    lab.list_pod(&b, PodState::Ready)?;
+    expect("two endpoints again", &[("a", ready), ("b", ready)])?;
 
     for (from, to) in [(&a, &b), (&b, &a)] {
         let (from, to) = (from.host(), to.host());
@@ -262,14 +267,40 @@ fn pods_are_what_scenarios_say_of_them() -> Result<()> {
         );
     }
 
-    cluster.list_pod(&a, PodState::Terminating)?;
+    lab.list_pod(&a, PodState::Terminating)?;
     expect(
         "a terminating endpoint",
-        &[("a", (false, true, true)), ("b", unready)],
+        &[("a", (false, true, true)), ("b", ready)],
     )?;
     assert_eq!(b.host().http_get((a.host().ipv4(), 80))?.status, 200);
-    cluster.remove_pod(&a)?;
-    expect("one endpoint", &[("b", unready)])
+    lab.remove_pod(&a)?;
+    expect("the other endpoint", &[("b", ready)])?;
+    assert_eq!(lab.pods().len(), 1);
+
+    // A file that is written anew or removed takes what it held with it.
+    let pair = |names: [&str; 2]| {
+        let settings = names.map(|name| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}).to_string()
+        });
+        settings.join("\n---\n")
+    };
+    let there = || -> Result<Vec<String>> {
+        let all = cluster.kubectl().json("get configmaps")?;
+        let names = items(&all)
+            .iter()
+            .filter_map(|one| one["metadata"]["name"].as_str());
+        Ok(names
+            .filter(|name| *name != "kube-root-ca.crt")
+            .map(ToOwned::to_owned)
+            .collect())
+    };
+    lab.objects().write("pair.yaml", &pair(["one", "two"]))?;
+    assert_eq!(there()?, ["one", "two"]);
+    lab.objects().write("pair.yaml", &pair(["two", "three"]))?;
+    assert_eq!(there()?, ["three", "two"]);
+    lab.objects().remove("pair.yaml")?;
+    assert_eq!(there()?, Vec::<String>::new());
+    Ok(())
 }
 
 #[test]
@@ -312,12 +343,26 @@ fn the_api_goes_and_comes_and_a_node_reboots() -> Result<()> {
         let words = format!("get node {name} -o jsonpath={{.status.nodeInfo.bootID}}");
         kubectl.run(&words)
     };
+    let pod = cluster.lab().add_pod(1, PodSpec::app("lab", "lab"))?;
     let before = (boot("node1")?, boot("node2")?);
     let begun = Instant::now();
-    cluster.reboot(1)?;
+    cluster.lab_mut().reboot(1)?;
     println!("node2 was ready {:?} after its death", begun.elapsed());
     assert_eq!(boot("node1")?, before.0);
     assert_ne!(boot("node2")?, before.1);
+    let pods = cluster.lab().pods();
+    assert_eq!((pods.len(), pods[0].name()), (1, "lab"));
+    assert_ne!(
+        pods[0].host().cgroup().path(),
+        pod.host().cgroup().path(),
+        "a new container"
+    );
+    let answer = cluster
+        .lab()
+        .node(0)
+        .host()
+        .http_get((pods[0].host().ipv4(), 80))?;
+    assert!(answer.body.starts_with("lab saw "), "{}", answer.body);
     // The API says ready of what ran before until the kubelet has looked; the addresses are new.
     let asker = cluster.control_plane().host();
     wait::until_ok(60 * SECOND, "all pods to serve after the reboot", || {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::api::Api;
 use super::control_plane::{Component, ControlPlane, KUBELET_CLIENT};
 use super::image::Image;
 use super::member::{self, Member};
@@ -17,7 +19,7 @@ use super::{AGNHOST_IMAGE, Cluster, PATIENCE, PAUSE_IMAGE};
 use crate::lab::manifests::Labels;
 use crate::lab::pod::IMAGE as POD_IMAGE;
 use crate::lab::programs::landfall_lab;
-use crate::lab::{LabBuilder, wait};
+use crate::lab::{Lab, LabBuilder, wait};
 
 /// The last octet of the control plane's address.
 const CONTROL_PLANE: u8 = 102;
@@ -52,7 +54,7 @@ impl ClusterBuilder {
     /// When a program is missing or does not serve in time.
     pub fn start(self, programs: &Programs) -> Result<Cluster> {
         let images = images(programs)?;
-        let lab = self.lab.build()?;
+        let mut lab = self.lab.build()?;
         let host = lab.add_machine("control-plane", CONTROL_PLANE)?;
         let authority = Authority::new(lab.dir().join("pki"))?;
         let control_plane = ControlPlane::new(host, lab.dir(), programs, &authority)?;
@@ -73,13 +75,10 @@ impl ClusterBuilder {
             }
             ready
         })?;
-        let mut cluster = Cluster {
-            members,
-            control_plane,
-            lab,
-        };
-        cluster.join_nodes(&self.node_labels)?;
-        Ok(cluster)
+        let api = Arc::new(Api::new(members, control_plane, lab.dir().to_owned()));
+        join_nodes(&api, &lab, &self.node_labels)?;
+        lab.set_source(api.clone());
+        Ok(Cluster { api, lab })
     }
 }
 
@@ -109,33 +108,30 @@ fn is_newer(file: &Path, than: &Path) -> Result<bool> {
     Ok(modified(file).is_ok_and(|time| time > than))
 }
 
-impl Cluster {
-    /// Registers the nodes, starts what acts on them, and waits until they are ready.
-    fn join_nodes(&mut self, labels: &BTreeMap<u8, Labels>) -> Result<()> {
-        let mut objects = vec![kubelet_access()];
-        let none = Labels::new();
-        for node in self.lab.nodes() {
-            let labels = labels.get(&node.number()).unwrap_or(&none);
-            objects.push(member::manifest(node, labels));
-        }
-        let kubectl = self.control_plane.kubectl();
-        let texts: Result<Vec<String>, _> = objects.iter().map(serde_norway::to_string).collect();
-        kubectl.apply(&texts?.join("---\n"))?;
-        self.control_plane.start(Component::ControllerManager)?;
-        self.control_plane.start(Component::Scheduler)?;
-        self.members
-            .iter_mut()
-            .try_for_each(Member::start_kubelet)?;
-        wait::until(PATIENCE, "all nodes to be ready", || {
-            self.members.iter_mut().try_for_each(Member::check)?;
-            let words = "wait --for=condition=Ready node --all --timeout=5s";
-            Ok(kubectl.run(words).is_ok())
-        })?;
-        // Pods are refused before their namespace has its service account.
-        wait::until(PATIENCE, "the default service account", || {
-            Ok(kubectl.run("get serviceaccount default").is_ok())
-        })
+/// Registers the nodes, starts what acts on them, and waits until they are ready.
+fn join_nodes(api: &Api, lab: &Lab, labels: &BTreeMap<u8, Labels>) -> Result<()> {
+    let mut objects = vec![kubelet_access()];
+    let none = Labels::new();
+    for node in lab.nodes() {
+        let labels = labels.get(&node.number()).unwrap_or(&none);
+        objects.push(member::manifest(node, labels));
     }
+    let kubectl = api.kubectl();
+    let texts: Result<Vec<String>, _> = objects.iter().map(serde_norway::to_string).collect();
+    kubectl.apply(&texts?.join("---\n"))?;
+    api.control_plane.start(Component::ControllerManager)?;
+    api.control_plane.start(Component::Scheduler)?;
+    let mut members = api.members();
+    members.iter_mut().try_for_each(Member::start_kubelet)?;
+    wait::until(PATIENCE, "all nodes to be ready", || {
+        members.iter_mut().try_for_each(Member::check)?;
+        let words = "wait --for=condition=Ready node --all --timeout=5s";
+        Ok(kubectl.run(words).is_ok())
+    })?;
+    // Pods are refused before their namespace has its service account.
+    wait::until(PATIENCE, "the default service account", || {
+        Ok(kubectl.run("get serviceaccount default").is_ok())
+    })
 }
 
 /// What the API server may do at kubelets: fetch logs, run commands, forward ports.

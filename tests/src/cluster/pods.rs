@@ -2,17 +2,17 @@
 //! same handle as those that the lab makes itself.
 //!
 //! What a scenario says of a pod's state becomes true in the API: a readiness gate, which kubelets
-//! heed at once, stands for readiness; and a pod that terminates is deleted, while its server goes
-//! on for the grace period, for it heeds no SIGTERM.
+//! heed at once, stands for readiness; a pod that is unlisted loses the labels that Services select
+//! it by; and one that terminates is deleted, while its server goes on for the grace period, for it
+//! heeds no SIGTERM.
 
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::Cluster;
+use super::api::Api;
 use crate::lab::cgroup::Cgroup;
 use crate::lab::host::{Host, Mac};
 use crate::lab::namespace::Namespace;
@@ -29,23 +29,9 @@ const GATE: &str = "landfall.test/listed";
 /// How long a terminating pod goes on, in seconds.
 const GRACE: u32 = 30;
 
-impl Cluster {
-    /// Brings a pod up on the node with this index, and lists it as ready once it serves.
-    ///
-    /// # Errors
-    /// When it does not come up.
-    pub fn add_pod(&self, node: usize, spec: PodSpec) -> Result<Arc<Pod>> {
-        let pod = self.add_unlisted_pod(node, spec)?;
-        self.list_pod(&pod, PodState::Ready)?;
-        Ok(pod)
-    }
-
+impl Api {
     /// Brings a pod up that serves and that the API does not call ready.
-    ///
-    /// # Errors
-    /// When it does not come up.
-    pub fn add_unlisted_pod(&self, node: usize, spec: PodSpec) -> Result<Arc<Pod>> {
-        let node = self.lab.node(node);
+    pub(super) fn start_pod(&self, node: &Node, spec: PodSpec) -> Result<Pod> {
         let mut manifest = spec.manifest(node.name());
         manifest["spec"]["terminationGracePeriodSeconds"] = json!(GRACE);
         manifest["spec"]["readinessGates"] = json!([{"conditionType": GATE}]);
@@ -58,21 +44,25 @@ impl Cluster {
         kubectl.apply(&manifest.to_string())?;
         let ready = format!("wait --for=condition=ContainersReady pod/{}", spec.name);
         kubectl.run(&format!("{ready} --timeout={}s", PATIENCE.as_secs()))?;
-        let object = kubectl.json(&format!("get pod {}", spec.name))?;
-        let name = spec.name.clone();
-        let pod = adopt(node, spec, &object).with_context(|| format!("pod {name}"))?;
-        let target = (pod.host().ipv4(), pod.spec().ports.http);
+        self.serving_pod(node, spec)
+    }
+
+    /// Waits until a pod that the API knows serves, after a reboot too: the API tells for a while
+    /// of what ran before.
+    pub(super) fn serving_pod(&self, node: &Node, spec: PodSpec) -> Result<Pod> {
+        let kubectl = self.kubectl();
         wait::until_ok(PATIENCE, "a pod to serve", || {
-            pod.host().http_get(target).map(drop)
-        })?;
-        Ok(Arc::new(pod))
+            let object = kubectl.json(&format!("get pod {}", spec.name))?;
+            let pod = adopt(node, spec.clone(), &object);
+            let pod = pod.with_context(|| format!("pod {}", spec.name))?;
+            let target = (pod.host().ipv4(), spec.ports.http);
+            pod.host().http_get(target)?;
+            Ok(pod)
+        })
     }
 
     /// Makes a pod's state in the API so, and waits until the API says it.
-    ///
-    /// # Errors
-    /// When the API does not say it.
-    pub fn list_pod(&self, pod: &Pod, state: PodState) -> Result<()> {
+    pub(super) fn list_pod(&self, pod: &Pod, state: PodState) -> Result<()> {
         let (kubectl, name) = (self.kubectl(), pod.name());
         let ready = match state {
             PodState::Ready => "True",
@@ -83,6 +73,8 @@ impl Cluster {
                     .map(drop);
             }
         };
+        let labels = json!({"metadata": {"labels": pod.spec().labels}});
+        kubectl.run(&format!("patch pod {name} --patch={labels}"))?;
         let condition = json!({"status": {"conditions": [{"type": GATE, "status": ready}]}});
         kubectl.run(&format!(
             "patch pod {name} --subresource=status --patch={condition}"
@@ -93,11 +85,16 @@ impl Cluster {
             .map(drop)
     }
 
+    /// Takes the labels off a pod that Services select it by.
+    pub(super) fn unlist_pod(&self, pod: &Pod) -> Result<()> {
+        let keys = pod.spec().labels.keys().map(|key| format!("{key}-"));
+        let keys: Vec<String> = keys.collect();
+        let words = format!("label pod {} {}", pod.name(), keys.join(" "));
+        self.kubectl().run(&words).map(drop)
+    }
+
     /// Removes a pod from the API at once; its kubelet ends it.
-    ///
-    /// # Errors
-    /// When there is no such pod.
-    pub fn remove_pod(&self, pod: &Pod) -> Result<()> {
+    pub(super) fn remove_pod(&self, pod: &Pod) -> Result<()> {
         let name = pod.name();
         let words = format!("delete pod {name} --grace-period=0 --force");
         self.kubectl().run(&words).map(drop)

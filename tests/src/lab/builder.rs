@@ -136,6 +136,7 @@ impl LabBuilder {
             client,
             watcher,
             switch,
+            source: Arc::new(manifests.clone()),
             manifests,
             machines,
             pods: Mutex::default(),

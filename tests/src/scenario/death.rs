@@ -121,7 +121,7 @@ pub fn of_many_vips(after: Duration) -> Result<Exodus> {
     for other in others {
         other.stop_agent()?;
     }
-    lab.manifests().write("crowd.yaml", &crowd()?)?;
+    lab.objects().write("crowd.yaml", &crowd()?)?;
     wait::until_ok(PATIENCE, "one node to announce all VIPs", || {
         std::thread::sleep(Duration::from_millis(500));
         let own = announced_by(victim)?.len();

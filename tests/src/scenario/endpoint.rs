@@ -46,6 +46,9 @@ pub fn life(stage: &Stage, node: usize) -> Result<Changes> {
     let added = follow(stage, &pod, Some(PodState::Ready))?;
     let unready = follow(stage, &pod, Some(PodState::Unready))?;
     follow(stage, &pod, Some(PodState::Ready))?;
+    let removed = follow(stage, &pod, None)?;
+    follow(stage, &pod, Some(PodState::Ready))?;
+    // Last: from here there is no way back.
     let herd = herd_with(stage, pod.name())?;
     let terminating = follow(stage, &pod, Some(PodState::Terminating))?;
     let since = Instant::now();
@@ -61,8 +64,6 @@ pub fn life(stage: &Stage, node: usize) -> Result<Changes> {
     )?;
     let died = herd.close().into_iter().find_map(|m| m.died);
     ensure!(died.is_none(), "an established connection broke: {died:?}");
-    follow(stage, &pod, Some(PodState::Ready))?;
-    let removed = follow(stage, &pod, None)?;
     lab.remove_pod(&pod)?;
     Ok(Changes {
         added,
@@ -87,7 +88,7 @@ fn follow(stage: &Stage, pod: &Arc<Pod>, state: Option<PodState>) -> Result<Dura
     let changed = Instant::now();
     match state {
         Some(state) => stage.lab.list_pod(pod, state)?,
-        None => stage.lab.manifests().remove(&pod.file())?,
+        None => stage.lab.unlist_pod(pod)?,
     }
     std::thread::sleep(AROUND);
     let record = prober.stop();

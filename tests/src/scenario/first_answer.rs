@@ -40,7 +40,7 @@ pub fn of_new_services(stage: &Stage, services: u8) -> Result<Vec<Duration>> {
         "the pool has {MOST} addresses, not {services}"
     );
     let (lab, client) = (&stage.lab, stage.lab.client());
-    lab.manifests().write("later-pool.yaml", POOL)?;
+    lab.objects().write("later-pool.yaml", POOL)?;
     // A client that asks for a neighbour once a second would measure its own patience.
     client.sysctl("ipv4/neigh/ens3/retrans_time_ms", "5")?;
     client.sysctl("ipv4/neigh/ens3/mcast_solicit", "2000")?;
@@ -52,7 +52,7 @@ pub fn of_new_services(stage: &Stage, services: u8) -> Result<Vec<Duration>> {
         let mut object = service(&name, &blue, &app, &[("web", "TCP", 80)]);
         object["metadata"]["annotations"] = json!({"landfall.dev/ips": ip.to_string()});
         let begun = Instant::now();
-        lab.manifests()
+        lab.objects()
             .write_object(&format!("{name}.yaml"), &object)?;
         client.run(|| {
             wait::until_ok(Duration::from_secs(10), "the new service", || {

@@ -1,5 +1,13 @@
 //! Where scenarios play: a lab with the example's three services, pods behind them, and an agent
 //! on every node.
+//!
+//! Scenarios name objects and pods by [`Lab::objects`], [`Lab::add_pod`] and their like alone, and
+//! those act on the lab's source. The lab of a [`crate::cluster::Cluster`] has the API as its
+//! source: its pods are real, and dying, rebooting and losing frames are the same. So a stage on a
+//! cluster is this builder with that lab. What it waits for is an agent with that source: then
+//! [`Common`] names the kubeconfig of the agent's own identity, or [`Node::start_agent`] and those
+//! that stop, kill and freeze act on the process in the DaemonSet's pod, which is in a group below
+//! the node's like any other; and the definitions of `landfall crds` are applied first.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -117,12 +125,12 @@ impl StageBuilder {
                 lab.add_pod(index, PodSpec::app(&name, "webpod"))?;
             }
         }
-        lab.manifests().write(
+        lab.objects().write(
             "l2-announcement.yaml",
             &example_with_echoes(self.dual_stack)?,
         )?;
         if self.dual_stack {
-            lab.manifests().write("ipv6-pool.yaml", IPV6_POOL)?;
+            lab.objects().write("ipv6-pool.yaml", IPV6_POOL)?;
         }
         lab.start_agents()?;
         let families = if self.dual_stack { 2 } else { 1 };

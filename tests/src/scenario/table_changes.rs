@@ -99,7 +99,6 @@ pub fn many_while(
     let members = herd.close();
     let flock = flock.stop();
     for pod in &coming {
-        lab.manifests().remove(&pod.file())?;
         lab.remove_pod(pod)?;
     }
     let lost: Vec<_> = members
@@ -133,6 +132,6 @@ fn change(stage: &Stage, coming: &[Arc<Pod>], turn: usize) -> Result<()> {
     match (turn / coming.len()) % 4 {
         0 | 2 => stage.lab.list_pod(pod, PodState::Ready),
         1 => stage.lab.list_pod(pod, PodState::Unready),
-        _ => stage.lab.manifests().remove(&pod.file()),
+        _ => stage.lab.unlist_pod(pod),
     }
 }
