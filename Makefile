@@ -99,6 +99,7 @@ fmt:
 	@$(STEP) fmt cargo fmt --all --check
 clippy:
 	@$(STEP) clippy cargo clippy --locked $(CRATES) --all-targets -- -D warnings
+	@$(STEP) clippy-extra cargo clippy --locked -p landfall-tests --test cluster --test open -- -D warnings
 clippy-kernel:
 	@$(STEP) clippy-kernel $(KERNEL_CARGO) clippy --locked -p landfall-ebpf-programs --release \
 		--target bpfel-unknown-none -Z build-std=core --target-dir target/kernel -- -D warnings
