@@ -278,6 +278,7 @@ impl Quorum {
                 .is_some_and(|record| names(record, &self.me.node)),
             me: Some(self.me.node.clone()),
             window: self.settings.promise(),
+            fresh: self.settings.fresh(),
         }
     }
 

@@ -55,6 +55,12 @@ pub trait Ground {
     /// Whether a peer is there to be given VIPs.
     fn is_live(&self, peer: &PeerLease<'_>, now: Moment) -> bool;
 
+    /// Whether a live peer was heard so lately that a dead node's VIPs may be left to it: those that died in the same
+    /// instant pass for live a little longer.
+    fn is_fresh(&self, _node: &NodeName, _now: Moment) -> bool {
+        true
+    }
+
     /// When [`Ground::is_live`] may answer otherwise about this peer although its lease has not changed and
     /// nothing stirred the election.
     fn look_again_at(&self, peer: &PeerLease<'_>, now: Moment) -> Option<Moment>;

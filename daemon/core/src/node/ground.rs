@@ -2,6 +2,7 @@
 
 use crate::election::ground::{Ground, Lapse, PeerLease};
 use crate::election::{Moment, Term};
+use crate::model::NodeName;
 use crate::quorum::{self, View};
 
 /// The election's [`Ground`] by the quorum's view.
@@ -47,6 +48,10 @@ impl Ground for QuorumGround {
 
     fn is_live(&self, peer: &PeerLease<'_>, now: Moment) -> bool {
         self.view.is_live(peer.node, &seen(peer), now)
+    }
+
+    fn is_fresh(&self, node: &NodeName, now: Moment) -> bool {
+        self.view.is_fresh(node, now)
     }
 
     fn look_again_at(&self, peer: &PeerLease<'_>, now: Moment) -> Option<Moment> {

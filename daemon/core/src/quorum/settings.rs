@@ -94,6 +94,12 @@ impl Settings {
         self.span + self.slack
     }
 
+    /// How old a peer's word may be to pass for its present one: three heartbeats.
+    #[must_use]
+    pub fn fresh(&self) -> Duration {
+        self.heartbeat * 3
+    }
+
     /// Checks the settings against each other.
     ///
     /// The slack covers two clocks whose rates are each off by 1 %: s / 0.99 <= (s + slack) / 1.01 needs slack >= 2.03 %

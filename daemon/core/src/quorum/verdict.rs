@@ -5,9 +5,6 @@ use super::message::Verdict;
 use crate::election::{Moment, Term};
 use crate::model::NodeName;
 
-/// How many heartbeats old the word of a granter that a peer is silent may be.
-const FRESH_HEARTBEATS: u32 = 3;
-
 impl Quorum {
     /// Looks at every member. Says whether a verdict has changed that the others should hear of at once.
     pub(super) fn judge(&mut self, now: Moment) -> bool {
@@ -85,7 +82,7 @@ impl Quorum {
         let Some(peer) = self.peers.get(granter) else {
             return false;
         };
-        let fresh = self.settings.heartbeat * FRESH_HEARTBEATS;
+        let fresh = self.settings.fresh();
         let silent = peer.silent.contains(node) && peer.heard_at.is_some_and(|at| now < at + fresh);
         silent || peer.refused.get(node) >= Some(&term)
     }

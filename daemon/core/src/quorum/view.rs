@@ -55,6 +55,8 @@ pub struct View {
     pub member: bool,
     pub(super) me: Option<NodeName>,
     pub(super) window: Duration,
+    /// How old the last word of a peer may be that a dead node's VIPs are left to.
+    pub(super) fresh: Duration,
 }
 
 impl View {
@@ -105,6 +107,19 @@ impl View {
         }
         let valid = !lease.fenced && now < lease.changed_at + lease.duration;
         (!self.by_lease || valid) && (!self.by_quorum || self.is_heard(node, lease.term, now))
+    }
+
+    /// Whether `node` was heard a few heartbeats ago at most. Nodes that were cut off in one instant lapse one after the
+    /// other, and the last of them pass for live until then.
+    #[must_use]
+    pub fn is_fresh(&self, node: &NodeName, now: Moment) -> bool {
+        if self.me.as_ref() == Some(node) || !self.by_quorum {
+            return true;
+        }
+        let Some(peer) = self.peers.get(node) else {
+            return false;
+        };
+        peer.vouched || peer.heard_at.is_some_and(|at| now < at + self.fresh)
     }
 
     fn is_heard(&self, node: &NodeName, term: Term, now: Moment) -> bool {

@@ -81,7 +81,7 @@ impl<G: Ground> Election<G> {
                 continue;
             }
             let shares = shares.get_or_insert_with(|| self.count_shares(desired));
-            lease.bequests = self.pass_on(&peer, &lease, desired, shares);
+            lease.bequests = self.pass_on(&peer, &lease, desired, shares, now);
             let retry_at = now + self.settings.lease_renew_deadline;
             self.fencing.insert(name.clone(), retry_at);
             self.wake_at(Some(retry_at));
@@ -152,6 +152,7 @@ impl<G: Ground> Election<G> {
         lease: &NodeLease,
         desired: &DesiredVips,
         shares: &mut Shares,
+        now: Moment,
     ) -> Arc<Bequests> {
         let mut bequests = Bequests::clone(&lease.bequests);
         for (vip, found) in self.table.possessions() {
@@ -168,8 +169,10 @@ impl<G: Ground> Election<G> {
                     && self.live.contains(*node)
                     && (**node != self.me.node || self.contends())
             };
-            let able = desired.get(vip).into_iter().flatten().filter(takes_part);
-            let Some(heir) = shares.choose(vip, able) else {
+            let able = || desired.get(vip).into_iter().flatten().filter(takes_part);
+            let fresh = able().filter(|node| self.ground.is_fresh(node, now));
+            let heir = shares.choose(vip, fresh);
+            let Some(heir) = heir.or_else(|| shares.choose(vip, able())) else {
                 continue;
             };
             let Some(term) = self.present_term(heir) else {

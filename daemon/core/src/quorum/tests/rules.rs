@@ -190,6 +190,19 @@ fn a_term_that_one_refuses_is_given_up_where_that_one_is_missed() {
 }
 
 #[test]
+fn a_peer_that_missed_three_heartbeats_is_not_fresh_though_it_has_not_lapsed() {
+    let mut rig = Rig::member(3);
+    rig.be_granted(&[1, 2], EPOCH);
+    let fresh = |rig: &Rig, node| rig.quorum.view(rig.now).is_fresh(&name_of(node), rig.now);
+    assert!(fresh(&rig, 1) && fresh(&rig, 2));
+    rig.pass(ms(100));
+    rig.be_granted(&[2], EPOCH);
+    rig.pass(ms(50));
+    assert!(!fresh(&rig, 1) && fresh(&rig, 2) && fresh(&rig, 0));
+    assert_eq!(rig.quorum.view(rig.now).peers[&name_of(1)].lapsed, None);
+}
+
+#[test]
 fn two_members_stand_on_their_leases() {
     let mut rig = Rig::member(2);
     assert_eq!(rig.deadline(), None);
