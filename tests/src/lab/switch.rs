@@ -1,6 +1,7 @@
 //! The switch: a bridge per LAN in a namespace of its own, with a port per machine.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 
@@ -200,6 +201,24 @@ impl Switch {
     /// When the machine is not plugged in there.
     pub fn set_carrier(&self, machine: &str, lan: Lan, up: bool) -> Result<()> {
         self.host.set_link(&lan.port(machine), up)
+    }
+
+    /// Lets the kernel's threads forward from now on. Otherwise who sends pays for the switch, and for what its peers'
+    /// network cards do: the kernel does it in the sender's system call.
+    ///
+    /// # Errors
+    /// When a port has no polling that could be a thread's.
+    pub fn forward_in_threads(&self) -> Result<()> {
+        self.host.namespace().run_as_machine(|| {
+            for entry in fs::read_dir("/sys/class/net")? {
+                let device = entry?.path();
+                if device.join("brport").exists() {
+                    let threaded = device.join("threaded");
+                    fs::write(&threaded, "1").with_context(|| threaded.display().to_string())?;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Cuts a machine off without its noticing, or undoes it.

@@ -383,6 +383,7 @@ pub fn dark(repeats: usize) -> Result<Recorded> {
 /// When a bound does not hold, or the agents have no thread for heartbeats.
 pub fn heartbeats() -> Result<Recorded> {
     let stage = Stage::builder().nodes(5).start()?;
+    stage.lab.switch().forward_in_threads()?;
     // What follows a start (announcements once more, probes of the way) is over by then.
     std::thread::sleep(Duration::from_secs(5));
     let costs = heartbeat::cost(&stage, Duration::from_secs(30))?;
