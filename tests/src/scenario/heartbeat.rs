@@ -24,11 +24,34 @@ pub struct Cost {
     pub kilobits: f64,
 }
 
-/// What each node of an idle stage spends, over `span`.
+/// What each node of an idle stage spends, in `spans` of this length: each figure the median of its spans, so that a burst of
+/// something else on the machine is not taken for the agent's.
 ///
 /// # Errors
 /// When an agent does not run.
-pub fn cost(stage: &Stage, span: Duration) -> Result<Vec<Cost>> {
+pub fn cost(stage: &Stage, spans: usize, span: Duration) -> Result<Vec<Cost>> {
+    let seen: Vec<Vec<Cost>> = (0..spans)
+        .map(|_| in_one_span(stage, span))
+        .collect::<Result<_>>()?;
+    println!("{seen:?}");
+    let nodes = 0..stage.lab.nodes().len();
+    let of_node = |node: usize| {
+        let median = |figure: fn(&Cost) -> f64| {
+            let mut figures: Vec<f64> = seen.iter().map(|costs| figure(&costs[node])).collect();
+            figures.sort_by(f64::total_cmp);
+            figures[figures.len() / 2]
+        };
+        let counted = seen.iter().all(|costs| costs[node].heartbeats.is_some());
+        Cost {
+            heartbeats: counted.then(|| median(|cost| cost.heartbeats.unwrap_or_default())),
+            agent: median(|cost| cost.agent),
+            kilobits: median(|cost| cost.kilobits),
+        }
+    };
+    Ok(nodes.map(of_node).collect())
+}
+
+fn in_one_span(stage: &Stage, span: Duration) -> Result<Vec<Cost>> {
     let nodes = stage.lab.nodes();
     let before: Vec<Meter> = nodes.iter().map(Meter::read).collect::<Result<_>>()?;
     std::thread::sleep(span);

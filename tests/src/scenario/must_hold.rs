@@ -386,8 +386,7 @@ pub fn heartbeats() -> Result<Recorded> {
     stage.lab.switch().forward_in_threads()?;
     // What follows a start (announcements once more, probes of the way) is over by then.
     std::thread::sleep(Duration::from_secs(5));
-    let costs = heartbeat::cost(&stage, Duration::from_secs(30))?;
-    println!("{costs:?}");
+    let costs = heartbeat::cost(&stage, 3, Duration::from_secs(20))?;
     let agents: Vec<f64> = costs.iter().map(|cost| cost.agent).collect();
     let rates: Vec<f64> = costs.iter().map(|cost| cost.kilobits).collect();
     let mut figures = vec![
