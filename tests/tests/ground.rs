@@ -8,9 +8,6 @@ use landfall_tests::scenario::must_hold;
 /// How often each fault is repeated; `make bench` repeats them more often.
 const REPEATS: usize = 3;
 
-/// How often those are that take more than a minute.
-const LONG_REPEATS: usize = 1;
-
 #[test]
 fn a_partition_of_five_has_one_answer_at_every_instant_and_heals() -> Result<()> {
     must_hold::partition(REPEATS, 5).map(drop)
@@ -33,7 +30,7 @@ fn a_node_that_does_not_hear_is_succeeded_within_a_second() -> Result<()> {
 
 #[test]
 fn a_node_that_flaps_for_a_minute_moves_nothing_twice() -> Result<()> {
-    must_hold::flapping(LONG_REPEATS).map(drop)
+    must_hold::flapping(REPEATS).map(drop)
 }
 
 #[test]
