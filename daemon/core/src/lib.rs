@@ -4,13 +4,11 @@
 //! [`model::DesiredState`], the planners in [`plan`] turn that and what was [observed](model::Observed) into a `Plan`, and
 //! effects carry the plan out. Nothing here knows of tokio, kube or aya: the manifest is the wall.
 
-#[cfg(test)]
-mod chance;
 pub mod election;
-#[cfg(test)]
-mod figures;
 pub mod model;
 pub mod node;
 pub mod plan;
 pub mod quorum;
 pub mod report;
+#[cfg(test)]
+mod simulation;

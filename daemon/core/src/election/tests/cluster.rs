@@ -4,19 +4,20 @@
 //! Whenever a node's right to answer grows it checks that no VIP has two nodes with that right; time
 //! alone only ends rights.
 
-mod chance;
 mod machine;
 mod store;
+mod weather;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-pub(super) use self::chance::{FAIR, FOUL, Rng, SLOW_DISK, Weather};
 use self::machine::Effect;
 pub(super) use self::machine::SimNode;
 pub(super) use self::store::Harm;
+pub(super) use self::weather::{FAIR, FOUL, SLOW_DISK, Weather};
 use crate::election::*;
+use crate::simulation::Rng;
 
 #[derive(Debug)]
 enum Step {
@@ -88,7 +89,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn new(nodes: usize, seed: u64) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::of_state(seed);
         let nodes = (0..nodes)
             .map(|index| SimNode::new(index, &mut rng))
             .collect();
@@ -233,7 +234,7 @@ impl Cluster {
         };
         let actions = election.handle_all(events, moment);
         let wake = election.poll_deadline();
-        if self.rng.chance(self.weather.freeze_in_action) {
+        if self.rng.per_mille(self.weather.freeze_in_action) {
             // Stopped between reading the clock and acting on it.
             let span = self.rng.millis(10, 6000);
             self.freeze(node, span);

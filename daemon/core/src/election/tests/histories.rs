@@ -113,20 +113,20 @@ fn mishap(cluster: &mut Cluster, all: &[LeaseName]) {
         }
         7 => cluster.send(node, Event::Stop),
         8 => {
-            let drain = cluster.rng.chance(500);
+            let drain = cluster.rng.per_mille(500);
             cluster.send(node, Event::Drain(drain));
         }
         9 => {
-            let fit = cluster.rng.chance(600);
+            let fit = cluster.rng.per_mille(600);
             cluster.send(node, Event::Fit(fit));
         }
         10 | 11 => {
             // The planner changes its mind, and the nodes hear of it one after the other.
             let mut desired = everywhere(all, cluster);
             for nodes in desired.values_mut() {
-                nodes.retain(|_| !cluster.rng.chance(300));
+                nodes.retain(|_| !cluster.rng.per_mille(300));
             }
-            desired.retain(|_, _| !cluster.rng.chance(150));
+            desired.retain(|_, _| !cluster.rng.per_mille(150));
             for node in 0..NODES {
                 let delay = cluster.rng.millis(0, 500);
                 cluster.desire(node, desired.clone(), delay);
@@ -135,7 +135,7 @@ fn mishap(cluster: &mut Cluster, all: &[LeaseName]) {
         12 => {
             // Several at once.
             for node in 0..NODES {
-                if cluster.rng.chance(400) {
+                if cluster.rng.per_mille(400) {
                     let span = cluster.rng.millis(500, 6000);
                     cluster.freeze(node, span);
                 }
@@ -151,7 +151,13 @@ fn mishap(cluster: &mut Cluster, all: &[LeaseName]) {
                 cluster.harm(&name, harm);
             }
         }
-        _ => cluster.weather = if cluster.rng.chance(500) { FAIR } else { FOUL },
+        _ => {
+            cluster.weather = if cluster.rng.per_mille(500) {
+                FAIR
+            } else {
+                FOUL
+            }
+        }
     }
 }
 

@@ -9,21 +9,20 @@ mod machine;
 mod network;
 mod store;
 mod turns;
-mod weather;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 pub(crate) use self::machine::{Machine, Thread};
-pub(crate) use self::weather::{FAIR, FOUL, Weather};
-use crate::chance::Rng;
 use crate::election::{
     self, Content, DesiredVips, Holder, LeaseName, Moment, Revision, Settings, Write,
 };
 use crate::model::NodeName;
 use crate::node::{Answers, Input};
 use crate::quorum;
+pub(crate) use crate::simulation::FAIR;
+use crate::simulation::{Rng, Weather};
 
 #[derive(Debug)]
 enum Step {
@@ -80,6 +79,13 @@ impl Step {
         })
     }
 }
+
+/// Threads stall where elsewhere a process does, and die less often for it.
+pub(crate) const FOUL: Weather = Weather {
+    stall: 10,
+    dies_storing: 400,
+    ..crate::simulation::FOUL
+};
 
 pub(crate) struct Cluster {
     /// True time.
@@ -183,7 +189,7 @@ impl Cluster {
     }
 
     fn local(&self, node: usize) -> Moment {
-        self.machines[node].clock(self.now)
+        self.machines[node].local(self.now)
     }
 
     fn push(&mut self, delay: Duration, node: usize, step: Step) {

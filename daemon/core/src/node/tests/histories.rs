@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::cluster::*;
-use crate::figures;
+use crate::simulation::figures;
 
 /// Seeds that once found a fault.
 const REGRESSIONS: &[u64] = &[127];

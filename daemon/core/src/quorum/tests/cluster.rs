@@ -5,7 +5,6 @@
 //! term is said to be over, and whenever a kernel's deadline is set; time alone only ends rights.
 
 mod agent;
-mod chance;
 mod network;
 mod node;
 mod store;
@@ -14,14 +13,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-pub(super) use self::chance::{FAIR, FOUL, Weather};
 pub(super) use self::node::Node;
 use self::store::{Lease, Reply, Request};
-use crate::chance::Rng;
 use crate::election::{Moment, Term};
 use crate::model::NodeName;
 use crate::quorum::record::MemberRecord;
 use crate::quorum::*;
+use crate::simulation::Rng;
+pub(super) use crate::simulation::{FAIR, FOUL, Weather};
 
 #[derive(Debug)]
 enum Step {
@@ -98,7 +97,7 @@ impl Cluster {
     }
 
     pub(super) fn local(&self, node: usize) -> Moment {
-        self.nodes[node].clock(self.now)
+        self.nodes[node].clock.after(self.now)
     }
 
     fn push(&mut self, delay: Duration, node: usize, step: Step) {
@@ -189,7 +188,7 @@ impl Cluster {
         if let Some(at) = wake {
             self.nodes[node].timer += 1;
             let timer = self.nodes[node].timer;
-            let delay = self.nodes[node].true_span(at.since(now));
+            let delay = self.nodes[node].clock.true_span(at.since(now));
             self.push(delay, node, Step::Tick(timer));
         }
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::store::SERVICE_WRITERS;
-use super::{Cluster, Rng, Step};
+use super::{Cluster, Step};
 use crate::election::*;
 use crate::model::NodeName;
+use crate::simulation::Rng;
 
 /// Work of the kernel's answer table.
 #[derive(Debug)]

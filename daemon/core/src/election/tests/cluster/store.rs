@@ -24,7 +24,7 @@ impl Cluster {
     /// Hands a write to the node's next writer.
     pub(super) fn submit(&mut self, node: usize, write: Write) {
         let refused = self.no_records && write.name.kind() == LeaseKind::Service;
-        if refused || self.rng.chance(self.weather.lost_request) {
+        if refused || self.rng.per_mille(self.weather.lost_request) {
             self.answer(node, write.request, Outcome::Failed);
             return;
         }
@@ -82,7 +82,7 @@ impl Cluster {
                 content,
             }
         };
-        if reply && !self.rng.chance(self.weather.lost_answer) {
+        if reply && !self.rng.per_mille(self.weather.lost_answer) {
             self.answer(node, write.request, outcome);
         }
     }
@@ -123,7 +123,7 @@ impl Cluster {
         self.witness
             .observe(name, revision, content.clone(), Moment::default());
         for node in 0..self.nodes.len() {
-            if self.rng.chance(self.weather.lost_news) {
+            if self.rng.per_mille(self.weather.lost_news) {
                 continue;
             }
             let at = self.now + self.rng.millis(0, self.weather.slowest_ms * 2);

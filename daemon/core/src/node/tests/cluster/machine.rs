@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Cluster, Step, name_of};
-use crate::chance::Rng;
 use crate::election::{BootId, DesiredVips, Event, Identity, Incarnation, LeaseName, Moment};
 use crate::election::{Revision, Term};
 use crate::node::{Answers, Door, ElectionSide, Input, QuorumLink, QuorumPort};
 use crate::quorum::{self, Durable, Quorum, View};
+use crate::simulation::{Clock, Rng};
 
 /// What can be stopped by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +93,7 @@ pub(crate) struct Process {
 }
 
 pub(crate) struct Machine {
-    /// How fast the clock runs, in parts per million too fast.
-    rate: i64,
-    offset: Duration,
+    pub(super) clock: Clock,
     /// How long the clock has stood still.
     stood: Duration,
     boot: u64,
@@ -128,14 +126,8 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(super) fn new(index: usize, rng: &mut Rng) -> Self {
-        let rate = match rng.below(3) {
-            0 => -10_000,
-            1 => 10_000,
-            _ => i64::try_from(rng.below(20_001)).unwrap_or(0) - 10_000,
-        };
         Self {
-            rate,
-            offset: rng.millis(0, 1_000_000) + Duration::from_millis(index as u64),
+            clock: Clock::new(rng).ahead_by(Duration::from_millis(index as u64)),
             stood: Duration::ZERO,
             boot: 0,
             number: 0,
@@ -158,17 +150,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn clock(&self, now: Duration) -> Moment {
-        let nanos = i64::try_from((now - self.stood).as_nanos()).unwrap_or(0);
-        let nanos = nanos + nanos / 1_000_000 * self.rate;
-        Moment::from_boot(self.offset + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
-    }
-
-    /// How long the clock takes to go on by `span`; a little more, as timers do.
-    pub(super) fn true_span(&self, span: Duration) -> Duration {
-        let nanos = i64::try_from(span.as_nanos()).unwrap_or(0);
-        let nanos = nanos - nanos / 1_000_000 * self.rate + nanos / 5000 + 10_000;
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    /// What its clock shows.
+    pub(super) fn local(&self, now: Duration) -> Moment {
+        self.clock.after(now - self.stood)
     }
 
     /// Reads the kernel's deadline, in true time.
@@ -178,10 +162,7 @@ impl Machine {
         }
         self.deadline_read = self.deadline.get();
         self.answers_until = self.deadline_read.map_or(Duration::ZERO, |until| {
-            let span = until.since(Moment::from_boot(self.offset)).as_nanos();
-            let rate = u128::try_from(1_000_000 + self.rate).unwrap_or(1_000_000);
-            let span = u64::try_from(span * 1_000_000 / rate).unwrap_or(u64::MAX);
-            self.stood + Duration::from_nanos(span)
+            self.stood + self.clock.ran_at(until)
         });
     }
 

@@ -31,7 +31,7 @@ impl Cluster {
         if let Some(at) = wake {
             let machine = &mut self.machines[node];
             machine.quorum_timer += 1;
-            let (timer, delay) = (machine.quorum_timer, machine.true_span(at.since(now)));
+            let (timer, delay) = (machine.quorum_timer, machine.clock.true_span(at.since(now)));
             self.push(delay, node, Step::QuorumTick(timer));
         }
         if stalls {
@@ -226,7 +226,7 @@ impl Cluster {
         }
         let machine = &mut self.machines[node];
         machine.turn_timer += 1;
-        let (timer, delay) = (machine.turn_timer, machine.true_span(wait));
+        let (timer, delay) = (machine.turn_timer, machine.clock.true_span(wait));
         self.push(delay, node, Step::Turn(timer));
     }
 

@@ -6,16 +6,14 @@ use std::time::Duration;
 use super::agent::Agent;
 use super::store::Lease;
 use super::{Cluster, Step, name_of};
-use crate::chance::Rng;
 use crate::election::{Incarnation, Moment, Term};
 use crate::model::NodeName;
 use crate::quorum::*;
+use crate::simulation::{Clock, Rng};
 
 pub(in crate::quorum::tests) struct Node {
     pub(super) name: NodeName,
-    /// How fast the clock runs, in parts per million too fast.
-    rate: i64,
-    offset: Duration,
+    pub(super) clock: Clock,
     /// Counts starts of the machine, and of the process.
     pub(super) boot: u64,
     pub(super) process: u64,
@@ -44,15 +42,9 @@ pub(in crate::quorum::tests) struct Node {
 
 impl Node {
     pub(super) fn new(index: usize, rng: &mut Rng) -> Self {
-        let rate = match rng.below(3) {
-            0 => -10_000,
-            1 => 10_000,
-            _ => i64::try_from(rng.below(20_001)).unwrap_or(0) - 10_000,
-        };
         Self {
             name: name_of(index),
-            rate,
-            offset: rng.millis(0, 1_000_000),
+            clock: Clock::new(rng),
             boot: 0,
             process: 0,
             quorum: None,
@@ -78,19 +70,6 @@ impl Node {
     /// Whether the node was asked to leave.
     pub(in crate::quorum::tests) fn is_leaving(&self) -> bool {
         self.agent.leaving
-    }
-
-    pub(super) fn clock(&self, now: Duration) -> Moment {
-        let nanos = i64::try_from(now.as_nanos()).unwrap_or(0);
-        let nanos = nanos + nanos / 1_000_000 * self.rate;
-        Moment::from_boot(self.offset + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
-    }
-
-    /// How long the clock takes to go on by `span`; a little more, as timers do.
-    pub(super) fn true_span(&self, span: Duration) -> Duration {
-        let nanos = i64::try_from(span.as_nanos()).unwrap_or(0);
-        let nanos = nanos - nanos / 1_000_000 * self.rate + nanos / 5000 + 10_000;
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Chance for simulations: small, and the same everywhere, so that a seed names a history for good.
+//! Chance: small, and the same everywhere, so that a seed names a history for good.
 
 use std::time::Duration;
 
@@ -9,6 +9,11 @@ pub(crate) struct Rng(u64);
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0xd1b5_4a32_d192_ed03))
+    }
+
+    /// Begins with this very state.
+    pub(crate) fn of_state(state: u64) -> Self {
+        Self(state)
     }
 
     fn next(&mut self) -> u64 {
@@ -31,6 +36,17 @@ impl Rng {
     /// Once in 10,000 for each of `chances`.
     pub(crate) fn chance(&mut self, chances: u64) -> bool {
         self.below(10_000) < chances
+    }
+
+    /// Once in 1,000 for each of `chances`.
+    pub(crate) fn per_mille(&mut self, chances: u64) -> bool {
+        self.below(1000) < chances
+    }
+
+    /// One of `items`, where there are any.
+    pub(crate) fn pick<T>(&mut self, mut items: Vec<T>) -> Option<T> {
+        let place = self.place(items.len());
+        (!items.is_empty()).then(|| items.swap_remove(place))
     }
 
     pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {

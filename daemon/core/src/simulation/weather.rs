@@ -9,7 +9,7 @@ pub(crate) struct Weather {
     pub(crate) doubled: u64,
     /// A message is recorded, and comes (again) seconds later.
     pub(crate) belated: u64,
-    /// A thread is stopped in the middle of what it does.
+    /// A process, or a thread of it, is stopped in the middle of what it does.
     pub(crate) stall: u64,
     /// The longest half of a request to the store, or a piece of news from it, is under way.
     pub(crate) slowest_store_ms: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Weather {
     pub(crate) slowest_disk_ms: u64,
     /// The process dies while something is on its way to the disk.
     pub(crate) dies_storing: u64,
-    /// The longest that the announce effect takes.
+    /// The longest that the announce effect takes, where there is one.
     pub(crate) slowest_effect_ms: u64,
 }
 
@@ -43,12 +43,12 @@ pub(crate) const FOUL: Weather = Weather {
     lost: 800,
     doubled: 200,
     belated: 20,
-    stall: 10,
+    stall: 2,
     slowest_store_ms: 400,
     lost_request: 300,
     lost_reply: 300,
     lost_news: 1000,
     slowest_disk_ms: 100,
-    dies_storing: 400,
+    dies_storing: 800,
     slowest_effect_ms: 20,
 };
