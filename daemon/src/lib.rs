@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod effect;
 mod http;
+pub mod kubernetes;
 pub mod objects;
 pub mod reconciler;
 pub mod source;

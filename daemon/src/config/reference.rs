@@ -39,13 +39,23 @@ pub const REFERENCE: &[Setting] = &[
     ),
     setting(
         "source.kind",
-        "Where objects come from; this version reads manifest directories only",
+        "Where objects come from; \"auto\" is Kubernetes where a kubeconfig or service account is found",
         "\"auto\", \"manifests\" or \"kubernetes\"",
     ),
     setting(
         "source.manifests_dir",
         "The directory of manifests",
         "an absolute path such as \"/etc/landfall/manifests\"",
+    ),
+    setting(
+        "kubernetes.kubeconfig",
+        "The kubeconfig; \"auto\" is that of `KUBECONFIG`, or the pod's service account",
+        "\"auto\" or an absolute path",
+    ),
+    setting(
+        "kubernetes.namespace",
+        "The namespace of the agents' own objects",
+        "a namespace such as \"landfall-system\"",
     ),
     setting(
         "services.without_class",

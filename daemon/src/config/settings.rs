@@ -15,6 +15,8 @@ pub struct Settings {
     pub node: Node,
     /// Where objects come from.
     pub source: SourceSettings,
+    /// The way to the Kubernetes API.
+    pub kubernetes: KubernetesSettings,
     /// Which Services are ours.
     pub services: ServiceSettings,
     /// What is kept on disk.
@@ -68,6 +70,25 @@ impl Default for SourceSettings {
         Self {
             kind: SourceKind::Auto,
             manifests_dir: "/etc/landfall/manifests".into(),
+        }
+    }
+}
+
+/// `[kubernetes]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KubernetesSettings {
+    /// Path of a kubeconfig; `auto` is that of `KUBECONFIG`, or the pod's service account.
+    pub kubeconfig: String,
+    /// The namespace of the agents' own objects: leases, the record of assignments, the key.
+    pub namespace: String,
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        Self {
+            kubeconfig: "auto".into(),
+            namespace: "landfall-system".into(),
         }
     }
 }

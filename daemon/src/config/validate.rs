@@ -17,6 +17,7 @@ pub(super) fn check(
         errors: Vec::new(),
     };
     node_name(settings, &mut found);
+    namespace(settings, &mut found);
     paths(settings, &mut found);
     leases(settings, &mut found);
     heartbeats(settings, &mut found);
@@ -74,6 +75,23 @@ fn node_name(settings: &Settings, found: &mut Found<'_>) {
     }
 }
 
+/// Namespaces are DNS-1123 labels.
+fn namespace(settings: &Settings, found: &mut Found<'_>) {
+    let name = &settings.kubernetes.namespace;
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let legal = (1..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if !legal {
+        found.push(
+            "kubernetes.namespace",
+            format!("`{name}` is not a namespace's name"),
+            "write lower-case letters, digits and `-`, at most 63, such as \"landfall-system\"",
+        );
+    }
+}
+
 fn paths(settings: &Settings, found: &mut Found<'_>) {
     for (key, path) in [
         ("source.manifests_dir", &settings.source.manifests_dir),
@@ -89,6 +107,13 @@ fn paths(settings: &Settings, found: &mut Found<'_>) {
         absolute(
             "datapath.cgroup_root",
             Path::new(&settings.datapath.cgroup_root),
+            found,
+        );
+    }
+    if settings.kubernetes.kubeconfig != "auto" {
+        absolute(
+            "kubernetes.kubeconfig",
+            Path::new(&settings.kubernetes.kubeconfig),
             found,
         );
     }
