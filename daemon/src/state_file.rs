@@ -3,12 +3,16 @@
 //! A *sealed* file names its layout and has a checksum before its content, so that one that is torn, or another version's,
 //! is known for what it is.
 
+mod keeper;
+
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use keeper::{Keeper, Kept};
 
 const MAGIC: &str = "landfall-state ";
 
