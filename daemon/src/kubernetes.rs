@@ -19,6 +19,9 @@ use kube::{Client, Config};
 use tower::ServiceExt as _;
 use tower::util::option_layer;
 
+/// Whom `metadata.managedFields` names for what this daemon writes into the status of objects.
+pub const STATUS_MANAGER: &str = "landfall-status";
+
 /// Where a pod finds the token of its service account.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// How long a connection may take to come about.

@@ -1,9 +1,9 @@
 //! Where objects come from.
 //!
 //! A source knows how to read objects and turn them into the model, and nothing of what becomes of
-//! them. [`manifest`] follows a directory of YAML files, [`links`] the kernel's interfaces; both
-//! send a [`Batch`] to the reconciler for every step they see. [`convert`] is pure and shared with
-//! the Kubernetes source, [`check()`] runs it over files without a daemon.
+//! them. [`manifest`] follows a directory of YAML files, [`kubernetes`] an API server, [`links`] the
+//! kernel's interfaces; each sends a [`Batch`] to the reconciler for every step it sees. [`convert`]
+//! is pure and shared by the first two, [`check()`] runs it over files without a daemon.
 
 mod check;
 mod class;
@@ -11,6 +11,7 @@ mod complaint;
 pub mod convert;
 mod decode;
 mod document;
+pub mod kubernetes;
 pub mod links;
 pub mod manifest;
 mod object;

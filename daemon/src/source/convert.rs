@@ -9,6 +9,7 @@ mod annotations;
 mod endpoint_slice;
 mod metadata;
 mod node;
+mod ownership;
 mod pod;
 mod policy;
 mod pool;
@@ -19,6 +20,7 @@ mod service;
 pub(super) use annotations::request_field;
 pub use endpoint_slice::endpoint_slice;
 pub use node::{namespace, node};
+pub(super) use ownership::INGRESS;
 pub use pod::pod;
 pub use policy::policy;
 pub use pool::pool;
@@ -37,4 +39,15 @@ pub struct Context<'a> {
     pub first_seen: u64,
     /// Which LoadBalancer Services are ours.
     pub class: ClassPolicy,
+    /// Whose addresses in a Service's status are ours to keep.
+    pub status: StatusWriter,
+}
+
+/// Whose addresses in a Service's status are ours to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusWriter {
+    /// Whoever wrote the status: a file has no other controller.
+    Anyone,
+    /// This field manager alone, by `metadata.managedFields`.
+    Manager(&'static str),
 }

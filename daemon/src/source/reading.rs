@@ -1,21 +1,24 @@
-//! A file's bytes to converted objects: the road through `document`, `decode` and `convert`.
+//! A file's bytes, or the API server's objects, to converted ones: the road through `document`, `decode` and `convert`.
 //!
-//! Pure; shared by the manifest directory and `landfall check`.
+//! Pure; shared by the manifest directory, the Kubernetes source and `landfall check`.
 
 use landfall_core::model::{NodeName, ObjectError, ObjectName, ObjectRef, Severity};
 
+use serde_json::Value;
+
 use super::class::ClassPolicy;
 use super::complaint::{Complaints, Converted};
-use super::convert::{self, Context};
+use super::convert::{self, Context, StatusWriter};
 use super::decode::{self, Item, Kind, Raw};
 use super::document::{self, SyntaxError};
 use super::object::{Object, ObjectKey};
 use super::overlap::Placed;
+use crate::kubernetes::STATUS_MANAGER;
 
-/// One object of a file.
+/// One object, as it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    /// File, document, and place in a list.
+    /// File, document, and place in a list; or its path in the API.
     pub(super) origin: String,
     /// What it says it is.
     pub(super) object: ObjectRef,
@@ -56,7 +59,7 @@ pub(super) fn objects(
     Ok(documents
         .into_iter()
         .flat_map(|document| decode::items(file, document))
-        .map(|item| reading(item, class, first_seen))
+        .map(|item| reading(item, class, StatusWriter::Anyone, first_seen))
         .collect())
 }
 
@@ -90,7 +93,23 @@ fn syntax(file: &str, error: SyntaxError) -> ObjectError {
     }
 }
 
-fn reading(item: Item, class: ClassPolicy, first_seen: &dyn Fn(&ObjectKey) -> u64) -> Reading {
+/// Reads an object as the API server has it; `path` is where.
+pub(super) fn served(path: String, value: Value, class: ClassPolicy) -> Reading {
+    let item = Item {
+        origin: path,
+        value,
+    };
+    let status = StatusWriter::Manager(STATUS_MANAGER);
+    // The API server stamps every object.
+    reading(item, class, status, &|_| 0)
+}
+
+fn reading(
+    item: Item,
+    class: ClassPolicy,
+    status: StatusWriter,
+    first_seen: &dyn Fn(&ObjectKey) -> u64,
+) -> Reading {
     let object = item.object();
     let Item { origin, value } = item;
     let mut complaints = Complaints::new(&origin, object.clone());
@@ -119,6 +138,7 @@ fn reading(item: Item, class: ClassPolicy, first_seen: &dyn Fn(&ObjectKey) -> u6
         kind: &object.kind,
         first_seen,
         class,
+        status,
     };
     let converted = convert(&raw, &context);
     let mut list = complaints.into_list();

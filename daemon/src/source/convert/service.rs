@@ -8,6 +8,7 @@ use landfall_core::model::{IpFamily, IpFamilyPolicy, Port, Service, ServiceType,
 use landfall_ipam::Block;
 
 use super::metadata::NameForm;
+use super::ownership::{self, Author};
 use super::{Context, addresses, annotations, metadata, ports};
 use crate::source::complaint::{Complaints, Converted};
 
@@ -20,8 +21,9 @@ const RANGES_ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source
 
 /// Converts a Service.
 ///
-/// A LoadBalancer Service that another controller serves by its class becomes a NodePort Service
-/// without addresses: that is what it is to us, so that a LoadBalancer in the model is one of ours.
+/// A LoadBalancer Service that another controller serves, by its class or by having written its
+/// status, becomes a NodePort Service without addresses: that is what it is to us, so that a
+/// LoadBalancer in the model is one of ours.
 pub fn service(object: &api::Service, context: &Context<'_>) -> Converted<Service> {
     let mut found = metadata::complaints(&object.metadata, true, context);
     let converted = convert(object, context, &mut found);
@@ -61,10 +63,19 @@ fn convert(
         .as_deref()
         .filter(|class| !class.is_empty());
     let (service_type, assigned) = match service_type {
-        ServiceType::LoadBalancer if context.class.owns(class) => {
-            (service_type, assigned(object, found))
+        ServiceType::LoadBalancer if !context.class.owns(class) => {
+            (ServiceType::NodePort, Vec::new())
         }
-        ServiceType::LoadBalancer => (ServiceType::NodePort, Vec::new()),
+        ServiceType::LoadBalancer => match ownership::author(object, context.status) {
+            Author::Us => (service_type, assigned(object, found)),
+            Author::Nobody => (service_type, Vec::new()),
+            // Ours by its class, whoever wrote into it.
+            Author::Other(_) if class.is_some() => (service_type, Vec::new()),
+            Author::Other(manager) => {
+                ownership::left_alone(&manager, found);
+                (ServiceType::NodePort, Vec::new())
+            }
+        },
         other => (other, Vec::new()),
     };
     let external_ips =

@@ -1,0 +1,171 @@
+//! Where the source stands with each kind, for status, readiness and metrics; told once in the log.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::failure::Failure;
+use super::kind::WatchedKind;
+
+/// Where the source stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// Every kind that is watched.
+    pub kinds: BTreeMap<WatchedKind, KindState>,
+    /// Whether the model goes by what was remembered of kinds that have not been read yet.
+    pub recalled: bool,
+}
+
+/// Where the source stands with one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindState {
+    /// What is known of its objects.
+    pub content: Content,
+    /// Why it cannot be read at present. What is known of it stays in force.
+    pub trouble: Option<Trouble>,
+}
+
+/// What is known of a kind's objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing since the start.
+    Unread,
+    /// That the server does not know the kind, so that there are none.
+    Missing,
+    /// All of them have been read.
+    Synced,
+}
+
+/// Why a kind cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when.
+    pub since: SystemTime,
+    /// What the last attempt failed by.
+    pub reason: String,
+}
+
+impl SourceState {
+    /// Whether every kind has been read since the start, or is known to be missing.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        !self.kinds.is_empty()
+            && self
+                .kinds
+                .values()
+                .all(|kind| kind.content != Content::Unread)
+    }
+
+    /// The trouble that has lasted longest, with its kind.
+    #[must_use]
+    pub fn trouble(&self) -> Option<(WatchedKind, &Trouble)> {
+        let troubled = self.kinds.iter().filter_map(|(kind, state)| {
+            let trouble = state.trouble.as_ref()?;
+            Some((*kind, trouble))
+        });
+        troubled.min_by_key(|(_, trouble)| trouble.since)
+    }
+}
+
+/// Keeps the state, and the log.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    server: String,
+    told: watch::Sender<SourceState>,
+}
+
+impl Ledger {
+    /// A ledger of `kinds`, none of them read.
+    pub(super) fn new(
+        server: String,
+        told: watch::Sender<SourceState>,
+        kinds: impl Iterator<Item = WatchedKind>,
+    ) -> Self {
+        let unread = KindState {
+            content: Content::Unread,
+            trouble: None,
+        };
+        told.send_replace(SourceState {
+            kinds: kinds.map(|kind| (kind, unread.clone())).collect(),
+            recalled: false,
+        });
+        Self { server, told }
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.told.borrow().is_synced()
+    }
+
+    /// What is known of a kind now.
+    pub(super) fn content(&self, kind: WatchedKind, content: Content) {
+        let mut appeared = false;
+        self.told.send_if_modified(|state| {
+            let Some(known) = state.kinds.get_mut(&kind) else {
+                return false;
+            };
+            let before = std::mem::replace(&mut known.content, content);
+            appeared = before == Content::Missing && content == Content::Synced;
+            let changed = before != content;
+            if state.recalled && state.is_synced() {
+                state.recalled = false;
+                return true;
+            }
+            changed
+        });
+        if appeared {
+            info!(%kind, "the API server serves a kind that was missing");
+        }
+        self.well(kind);
+    }
+
+    /// What is remembered stands in for what was not read.
+    pub(super) fn recalled(&self) {
+        warn!(server = %self.server, "the API server cannot be read yet; what is remembered of its objects stays in force");
+        self.told.send_modify(|state| state.recalled = true);
+    }
+
+    /// The kind can be read.
+    pub(super) fn well(&self, kind: WatchedKind) {
+        let ended = self.told.send_if_modified(|state| {
+            let known = state.kinds.get_mut(&kind);
+            known.is_some_and(|known| known.trouble.take().is_some())
+        });
+        if ended && self.told.borrow().trouble().is_none() {
+            info!(server = %self.server, "the API server's objects are read again");
+        }
+    }
+
+    /// The kind cannot be read.
+    pub(super) fn trouble(&self, kind: WatchedKind, failure: Failure) {
+        let (forbidden, reason) = (failure.is_forbidden(), failure.reason);
+        let first = self.told.borrow().trouble().is_none();
+        let mut new = false;
+        self.told.send_if_modified(|state| {
+            let Some(known) = state.kinds.get_mut(&kind) else {
+                return false;
+            };
+            match &mut known.trouble {
+                Some(trouble) if trouble.reason == reason => false,
+                Some(trouble) => {
+                    trouble.reason.clone_from(&reason);
+                    true
+                }
+                none => {
+                    new = true;
+                    *none = Some(Trouble {
+                        since: SystemTime::now(),
+                        reason: reason.clone(),
+                    });
+                    true
+                }
+            }
+        });
+        if new && forbidden {
+            error!(%kind, reason, "the API server does not let this agent read a kind; give its role list and watch on it");
+        } else if new && first {
+            warn!(server = %self.server, %kind, reason, "the API server cannot be read; its last state stays in force");
+        }
+    }
+}
