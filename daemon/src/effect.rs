@@ -1,6 +1,9 @@
 //! Effects: each compares its part of the plan with what is really there and brings it about.
 
+pub mod allocator;
 pub mod announce;
+#[cfg(test)]
+pub(crate) mod api_stand_in;
 pub mod assignments;
 pub mod datapath;
 pub mod history;

@@ -127,6 +127,7 @@ fn settle(planner: &mut Planner, revision: &mut u64) {
             revision: Some(Revision(*revision)),
             record: Arc::clone(&proposal.record),
             recalled: false,
+            lost: false,
         }));
     }
 }
@@ -173,6 +174,7 @@ fn main() {
         revision: None,
         record: Arc::default(),
         recalled: false,
+        lost: false,
     }));
     planner.observe(Observation::Allocating(true));
     for index in 0..SERVICES {

@@ -95,6 +95,7 @@ impl Agent {
                             revision: Some(Revision(revision)),
                             record: Arc::clone(&proposal.record),
                             recalled: false,
+                            lost: false,
                         }));
                     }
                     None => self
@@ -187,6 +188,7 @@ async fn ready(services: Batch) -> Agent {
         revision: None,
         record: Arc::new(AssignmentRecord::default()),
         recalled: false,
+        lost: false,
     }));
     agent.allocating.send_replace(true);
     agent
@@ -228,6 +230,7 @@ async fn nothing_that_could_delete_is_published_before_every_source_has_synced()
         revision: None,
         record: Arc::default(),
         recalled: false,
+        lost: false,
     }));
     agent.store_until(|plan| plan.complete).await;
     assert!(agent.published.table.borrow().is_some());
@@ -295,6 +298,7 @@ async fn what_is_remembered_is_acted_on_and_nothing_is_allocated_by_it() {
         revision: Some(Revision(7)),
         record: Arc::default(),
         recalled: true,
+        lost: false,
     };
     agent.assignments.send_replace(Some(remembered.clone()));
     let plan = agent.store_until(|plan| plan.complete).await;
@@ -305,6 +309,7 @@ async fn what_is_remembered_is_acted_on_and_nothing_is_allocated_by_it() {
     // Either alone is too little.
     agent.assignments.send_replace(Some(ObservedAssignments {
         recalled: false,
+        lost: false,
         ..remembered
     }));
     let plan = agent.store_until(|plan| plan.recalled.len() == 1).await;

@@ -49,6 +49,8 @@ pub struct ObservedAssignments {
     pub record: Arc<AssignmentRecord>,
     /// The store cannot be read yet, and this is what the node remembers of it.
     pub recalled: bool,
+    /// The store was read and has no record that could be used: this is what is known of it, to be written again.
+    pub lost: bool,
 }
 
 /// One report of an effect. Each replaces the previous one of its kind.

@@ -23,8 +23,8 @@ use landfall_ipam::{Allocator, Pool, PoolStatus};
 
 use crate::election::Revision;
 use crate::model::{
-    Assignment, AssignmentRecord, DesiredState, ObservedAssignments, Service, ServiceName,
-    ServiceType,
+    AssignedAddress, Assignment, AssignmentRecord, DesiredState, ObservedAssignments, Service,
+    ServiceName, ServiceType,
 };
 
 use self::ledger::Ledger;
@@ -83,6 +83,8 @@ pub(super) struct AddressPlanner {
     ledger: Option<Ledger>,
     allocating: bool,
     rebuild: bool,
+    /// The store lost its record, or has it again, since this was last looked at.
+    lost_changed: bool,
     own: BTreeSet<IpAddr>,
     plan: AddressPlan,
 }
@@ -115,6 +117,7 @@ impl AddressPlanner {
     /// Takes in the record as the store has it. Returns the Services for which it says something new.
     pub(super) fn observe(&mut self, observed: ObservedAssignments) -> BTreeSet<ServiceName> {
         let before = self.committed.take();
+        self.lost_changed |= before.as_ref().is_some_and(|before| before.lost) != observed.lost;
         let changed = match &before {
             Some(before) => before.record.changed(&observed.record),
             None => observed.record.services.keys().cloned().collect(),
@@ -130,7 +133,7 @@ impl AddressPlanner {
     }
 
     /// Takes in pools and nodes' addresses where they changed. Returns the Services that hold an address
-    /// which became, or ceased to be, a node's own.
+    /// which became, or ceased to be, a node's own, and those whose status begins or ceases to stand in for a lost record.
     pub(super) fn set_ground(
         &mut self,
         state: &DesiredState,
@@ -139,6 +142,10 @@ impl AddressPlanner {
     ) -> BTreeSet<ServiceName> {
         let own_changed = own.as_ref().is_some_and(|own| *own != self.own);
         let mut concerned = BTreeSet::new();
+        if std::mem::take(&mut self.lost_changed) {
+            let told = state.services.values().filter(|it| !it.assigned.is_empty());
+            concerned.extend(told.map(|service| service.name.clone()));
+        }
         if let Some(own) = own.filter(|_| own_changed) {
             let moved: BTreeSet<IpAddr> = self.own.symmetric_difference(&own).copied().collect();
             let entries = self.plan.services.iter();
@@ -163,7 +170,7 @@ impl AddressPlanner {
         if self.allocating && (self.rebuild || self.ledger.is_none()) {
             // Not before the record is known: allocating without it would hand out addresses in use.
             if let Some(committed) = &self.committed {
-                let ledger = Ledger::new(state, &self.own, &committed.record);
+                let ledger = Ledger::new(state, &self.own, &committed.record, committed.lost);
                 self.ledger = Some(ledger);
                 self.rebuild = false;
             }
@@ -202,6 +209,7 @@ impl AddressPlanner {
             .and_then(|record| record.services.get(&service.name));
         match recorded {
             Some(entry) if ours != entry.reason.is_empty() => Arc::clone(entry),
+            None if ours && self.is_lost() && !service.assigned.is_empty() => by_status(service),
             _ => Arc::new(Assignment {
                 created: recorded.map_or(service.created, |entry| entry.created),
                 addresses: Vec::new(),
@@ -222,14 +230,38 @@ impl AddressPlanner {
         }
     }
 
+    /// Whether the store was read and has no record that could be used.
+    fn is_lost(&self) -> bool {
+        self.committed
+            .as_ref()
+            .is_some_and(|committed| committed.lost)
+    }
+
     fn propose(&mut self) -> Option<Arc<Proposal>> {
         let (ledger, committed) = (self.ledger.as_mut()?, self.committed.as_ref()?);
-        let record = ledger.snapshot(&committed.record)?;
+        let record = ledger.snapshot(&committed.record, committed.lost)?;
         let expected = committed.revision;
         let kept = self.plan.proposal.take();
         let same = kept.filter(|kept| kept.expected == expected && kept.record == record);
         Some(same.unwrap_or_else(|| Arc::new(Proposal { expected, record })))
     }
+}
+
+/// What a Service has by its own status: until an allocator has written a new record, it goes on with that.
+fn by_status(service: &Service) -> Arc<Assignment> {
+    let addresses = service.assigned.iter();
+    Arc::new(Assignment {
+        created: service.created,
+        addresses: addresses
+            .map(|address| AssignedAddress {
+                address: *address,
+                pool: "".into(),
+            })
+            .collect(),
+        external_ips: service.external_ips.clone(),
+        reason: REASON_PENDING.into(),
+        message: "the record of assignments is lost; this is what the status says".into(),
+    })
 }
 
 /// The pools as they are without anybody having an address.

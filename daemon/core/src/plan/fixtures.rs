@@ -204,6 +204,7 @@ impl Cluster {
             revision: None,
             record: Arc::default(),
             recalled: false,
+            lost: false,
         }));
         planner.observe(Observation::Allocating(true));
         Self {
@@ -260,6 +261,7 @@ impl Cluster {
                 revision: Some(Revision(self.revision)),
                 record: Arc::clone(&proposal.record),
                 recalled: false,
+                lost: false,
             }));
     }
 }

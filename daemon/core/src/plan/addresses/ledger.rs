@@ -28,11 +28,13 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Imports `committed`, the record as the store has it, and allocates what is missing.
+    /// Imports `committed`, the record as the store has it, and allocates what is missing. Where the store has `lost` it, this
+    /// is a memory that may be old: what the Services' own status says goes before it.
     pub(super) fn new(
         state: &DesiredState,
         own: &BTreeSet<IpAddr>,
         committed: &AssignmentRecord,
+        lost: bool,
     ) -> Self {
         let mut ledger = Self {
             allocator: Allocator::new(),
@@ -50,7 +52,10 @@ impl Ledger {
         set_pools(&mut ledger.allocator, state);
         ledger.allocator.set_forbidden(own.clone());
         for service in state.services.values().filter(|service| is_ours(service)) {
-            let request = ledger.request(service);
+            let mut request = ledger.request(service);
+            if lost && !service.assigned.is_empty() {
+                request.current.clone_from(&service.assigned);
+            }
             ledger.allocator.import(request);
         }
         ledger.allocator.start();
@@ -102,15 +107,17 @@ impl Ledger {
         known
     }
 
-    /// The record to be written, unless `committed` is it already.
+    /// The record to be written, unless `committed` is it already and is not `lost` to the store.
     pub(super) fn snapshot(
         &mut self,
         committed: &AssignmentRecord,
+        lost: bool,
     ) -> Option<Arc<AssignmentRecord>> {
         let services = (&self.record.services, &committed.services);
         self.unsaved
             .retain(|name| services.0.get(name) != services.1.get(name));
-        if self.unsaved.is_empty() && self.record.leases == committed.leases {
+        let same = self.unsaved.is_empty() && self.record.leases == committed.leases;
+        if same && !lost {
             return None;
         }
         if let Some(last) = self.proposed.back().filter(|last| ***last == self.record) {
@@ -126,16 +133,12 @@ impl Ledger {
 
     fn request(&self, service: &Service) -> landfall_ipam::ServiceRequest {
         let entry = self.record.services.get(&service.name);
-        let mut current: Vec<IpAddr> = entry
-            .map(|entry| {
-                entry
-                    .addresses
-                    .iter()
-                    .map(|assigned| assigned.address)
-                    .collect()
-            })
-            .unwrap_or_default();
-        current.extend(&service.assigned);
+        let recorded = entry.map(|entry| entry.addresses.iter().map(|assigned| assigned.address));
+        let mut current: Vec<IpAddr> = recorded.into_iter().flatten().collect();
+        // The status follows the record, and both together would be more than the Service asked for.
+        if current.is_empty() {
+            current.clone_from(&service.assigned);
+        }
         request(
             service,
             entry.map_or(service.created, |entry| entry.created),

@@ -69,6 +69,7 @@ fn an_agent_that_becomes_the_allocator_imports_what_the_record_says() {
             revision: None,
             record: Arc::new(stored),
             recalled: false,
+            lost: false,
         }));
     next.add_pool(pool("lan", "10.10.200.0/29"));
     // First seen in another order by this daemon: the record's ages and addresses count.
@@ -102,6 +103,7 @@ fn one_who_does_not_allocate_follows_the_record_and_proposes_nothing() {
             revision: Some(Revision(1)),
             record: Arc::clone(&proposal.record),
             recalled: false,
+            lost: false,
         }));
     assert_eq!(addresses(&follower.plan(), "svc1"), ["10.10.200.1"]);
     assert_eq!(follower.plan().table.frontends.len(), 1);
@@ -115,7 +117,7 @@ fn a_record_written_by_another_allocator_is_imported_and_nobody_moves() {
     // The write is lost to one that gave svc1 another address, and a Service this node has yet to see its first.
     let assigned = |address| Assignment {
         created: 100,
-        addresses: vec![crate::model::AssignedAddress {
+        addresses: vec![AssignedAddress {
             address: ip(address),
             pool: "lan".into(),
         }],
@@ -134,6 +136,7 @@ fn a_record_written_by_another_allocator_is_imported_and_nobody_moves() {
                 leases: BTreeMap::new(),
             }),
             recalled: false,
+            lost: false,
         }));
     let plan = cluster.plan();
     assert_eq!(addresses(&plan, "svc1"), ["10.10.200.5"]);
@@ -279,7 +282,7 @@ fn the_record_s_form_on_disk_is_what_it_was() {
             name("svc1"),
             Arc::new(Assignment {
                 created: 100,
-                addresses: vec![crate::model::AssignedAddress {
+                addresses: vec![AssignedAddress {
                     address: ip("10.10.200.1"),
                     pool: "lan".into(),
                 }],
@@ -299,4 +302,101 @@ fn the_record_s_form_on_disk_is_what_it_was() {
         serde_json::from_str::<AssignmentRecord>(&text).expect("its own form"),
         record
     );
+}
+
+/// The store is read, and has no record that could be used.
+fn lose(cluster: &mut Cluster, record: AssignmentRecord) {
+    cluster
+        .planner
+        .observe(Observation::Assignments(ObservedAssignments {
+            revision: None,
+            record: Arc::new(record),
+            recalled: false,
+            lost: true,
+        }));
+}
+
+#[test]
+fn a_lost_record_is_made_anew_of_what_services_have_by_their_status() {
+    let mut cluster = Cluster::new();
+    cluster.add_pool(pool("lan", "10.10.200.0/29"));
+    cluster.planner.observe(Observation::Allocating(false));
+    let mut told = service("svc2");
+    told.assigned = vec![ip("10.10.200.4")];
+    cluster.add_service(told);
+    cluster.add_service(older("svc1", 1));
+    assert_eq!(addresses(&cluster.plan(), "svc2"), [""; 0]);
+    lose(&mut cluster, AssignmentRecord::default());
+    // Nobody allocates yet: what clients use stays in force, and nobody gets anything new.
+    let plan = cluster.plan();
+    assert_eq!(addresses(&plan, "svc2"), ["10.10.200.4"]);
+    assert_eq!(addresses(&plan, "svc1"), [""; 0]);
+    assert_eq!(plan.table.frontends.len(), 1);
+    cluster.planner.observe(Observation::Allocating(true));
+    let plan = cluster.plan();
+    assert_eq!(addresses(&plan, "svc2"), ["10.10.200.4"]);
+    assert_eq!(addresses(&plan, "svc1"), ["10.10.200.1"]);
+    assert_eq!(&*plan.addresses.services[&name("svc2")].reason, "satisfied");
+}
+
+#[test]
+fn a_lost_record_that_is_still_known_is_written_again_as_it_was() {
+    let mut cluster = Cluster::new();
+    cluster.add_pool(pool("lan", "10.10.200.0/29"));
+    cluster.add_service(service("svc1"));
+    let before = cluster.plan();
+    let record = AssignmentRecord {
+        services: (*before.addresses.services).clone(),
+        leases: BTreeMap::new(),
+    };
+    lose(&mut cluster, record.clone());
+    let proposal = cluster.planner.plan().addresses.proposal.clone();
+    let proposal = proposal.expect("the record is to be written again");
+    assert_eq!((proposal.expected, &*proposal.record), (None, &record));
+    assert_eq!(addresses(cluster.planner.plan(), "svc1"), ["10.10.200.1"]);
+}
+
+#[test]
+fn an_old_memory_of_a_lost_record_gives_way_to_what_the_status_says() {
+    let assigned = |address| Assignment {
+        created: 100,
+        addresses: vec![AssignedAddress {
+            address: ip(address),
+            pool: "lan".into(),
+        }],
+        external_ips: Vec::new(),
+        reason: "satisfied".into(),
+        message: "".into(),
+    };
+    let old = AssignmentRecord {
+        services: BTreeMap::from([(name("svc1"), Arc::new(assigned("10.10.200.1")))]),
+        leases: BTreeMap::new(),
+    };
+    let mut cluster = Cluster::new();
+    cluster.add_pool(pool("lan", "10.10.200.0/29"));
+    // Since then svc1 has moved, and svc2 has what it had.
+    for (service_name, address) in [("svc1", "10.10.200.2"), ("svc2", "10.10.200.1")] {
+        let mut told = service(service_name);
+        told.assigned = vec![ip(address)];
+        cluster.add_service(told);
+    }
+    lose(&mut cluster, old);
+    let plan = cluster.plan();
+    assert_eq!(addresses(&plan, "svc1"), ["10.10.200.2"]);
+    assert_eq!(addresses(&plan, "svc2"), ["10.10.200.1"]);
+}
+
+#[test]
+fn a_status_that_lags_behind_the_record_adds_no_address() {
+    let mut cluster = Cluster::new();
+    cluster.add_pool(pool("lan", "10.10.200.0/29"));
+    cluster.add_service(service("svc1"));
+    cluster.plan();
+    cluster.planner.observe(Observation::Allocating(false));
+    let mut late = service("svc1");
+    late.assigned = vec![ip("10.10.200.5")];
+    cluster.add_service(late);
+    cluster.planner.plan();
+    cluster.planner.observe(Observation::Allocating(true));
+    assert_eq!(addresses(&cluster.plan(), "svc1"), ["10.10.200.1"]);
 }
