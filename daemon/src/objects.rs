@@ -7,6 +7,7 @@
 mod crd;
 mod policy;
 mod pool;
+mod rule;
 mod schema;
 mod selector;
 mod status;

@@ -4,6 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rule;
 use super::selector::LabelSelector;
 use super::status::ObjectStatus;
 
@@ -17,29 +18,35 @@ use super::status::ObjectStatus;
     version = "v1alpha1",
     kind = "L2AnnouncementPolicy",
     plural = "l2announcementpolicies",
-    shortname = "l2announcement",
+    shortname = "l2policy",
     category = "landfall",
     doc = "Which Services are announced on the LAN, by which nodes and on which interfaces.",
     derive = "PartialEq",
     status = "ObjectStatus",
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "LoadBalancer IPs", "type": "boolean", "jsonPath": ".spec.loadBalancerIPs"}"#,
+    printcolumn = r#"{"name": "External IPs", "type": "boolean", "jsonPath": ".spec.externalIPs"}"#,
+    printcolumn = r#"{"name": "Interfaces", "type": "string", "jsonPath": ".spec.interfaces"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 pub struct L2AnnouncementPolicySpec {
     /// Which Services are announced; all where absent. Besides the Service's labels it sees
     /// io.kubernetes.service.name and io.kubernetes.service.namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LabelSelector")]
     pub service_selector: Option<LabelSelector>,
     /// Which nodes may announce; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LabelSelector")]
     pub node_selector: Option<LabelSelector>,
     /// Regular expressions of which one must match the interface's name; where absent or empty,
     /// those interfaces announce whose subnet holds the address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 256)))]
+    #[schemars(
+        length(max = 64),
+        extend("items" = {
+            "type": "string", "maxLength": 256, "x-kubernetes-validations": rule::INTERFACE
+        })
+    )]
     pub interfaces: Vec<String>,
     /// Whether the addresses of spec.externalIPs are announced.
     #[serde(default, rename = "externalIPs")]

@@ -4,6 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rule;
 use super::selector::LabelSelector;
 use super::status::ObjectStatus;
 
@@ -17,7 +18,7 @@ use super::status::ObjectStatus;
     version = "v1alpha1",
     kind = "LoadBalancerIPPool",
     plural = "loadbalancerippools",
-    shortname = "ippool",
+    shortname = "lbpool",
     category = "landfall",
     doc = "Addresses that may be given to LoadBalancer Services.",
     derive = "PartialEq",
@@ -40,12 +41,16 @@ pub struct LoadBalancerIPPoolSpec {
         rename = "allowFirstLastIPs",
         skip_serializing_if = "Option::is_none"
     )]
-    // A pattern instead of an enum: printed as YAML, its bare words would be booleans to kubectl.
-    #[schemars(with = "Option<String>", regex(pattern = "^(Yes|No)$"))]
+    #[schemars(
+        with = "String",
+        length(max = 8),
+        extend("x-kubernetes-validations" = rule::CHOICE)
+    )]
     pub allow_first_last_ips: Option<Choice>,
     /// Which Services may have addresses of the pool; all where absent. Besides the Service's
     /// labels it sees io.kubernetes.service.name and io.kubernetes.service.namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LabelSelector")]
     pub service_selector: Option<LabelSelector>,
     /// Whether nothing new is given from the pool. What was given stays.
     #[serde(default)]
@@ -55,22 +60,31 @@ pub struct LoadBalancerIPPoolSpec {
 /// A piece of a pool: a CIDR, a range from start to stop, or start alone for a single address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "has(self.cidr) != has(self.start)", "message": "write exactly one of cidr and start"},
-    {"rule": "!has(self.stop) || has(self.start)", "message": "stop needs start"},
-]))]
+#[schemars(extend("x-kubernetes-validations" = rule::BLOCK))]
 pub struct PoolBlock {
     /// Address and prefix length, such as 10.10.200.0/29 or 2001:db8::/64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(
+        with = "String",
+        length(max = 64),
+        extend("x-kubernetes-validations" = rule::CIDR)
+    )]
     pub cidr: Option<String>,
     /// The first address of a range, or its only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(
+        with = "String",
+        length(max = 64),
+        extend("x-kubernetes-validations" = rule::ADDRESS)
+    )]
     pub start: Option<String>,
     /// The last address of a range, itself included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(
+        with = "String",
+        length(max = 64),
+        extend("x-kubernetes-validations" = rule::ADDRESS)
+    )]
     pub stop: Option<String>,
 }
 

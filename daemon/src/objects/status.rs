@@ -48,5 +48,6 @@ pub struct Condition {
     pub last_transition_time: String,
     /// The `metadata.generation` it was found for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
     pub observed_generation: Option<i64>,
 }
