@@ -74,6 +74,12 @@ deb: tools binary ## a Debian package, target/packages/*.deb
 .PHONY: rpm
 rpm: tools binary ## an RPM package, target/packages/*.rpm
 	@$(STEP) rpm packaging/build-rpm $(BINARY) target/packages
+.PHONY: image
+image: tools binary ## a container image, target/packages/landfall-image.tar
+	@$(STEP) image packaging/build-image $(BINARY) target/packages/landfall-image.tar
+.PHONY: crds
+crds: ## write the definitions of our kinds to packaging/, after a change of daemon/src/objects
+	@$(STEP) crds bash -c "cargo build --locked -p landfall && packaging/write-crds target/debug/landfall"
 
 .PHONY: clean
 clean: ## remove everything that was built, but not the tools in .tools/
