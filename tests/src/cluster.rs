@@ -20,8 +20,11 @@
 //! mounts with the nodes' namespaces, files with the lab's directory. What is built and kept is in
 //! [`programs::cache_dir`].
 
+mod agents;
 mod api;
+pub mod audit;
 mod builder;
+pub mod client;
 mod control_plane;
 mod daemon;
 mod files;
@@ -32,16 +35,22 @@ mod member;
 mod pki;
 mod pods;
 pub mod programs;
+mod resource;
+pub mod role;
+mod way;
 
+pub use agents::{ACCOUNT, NAMESPACE};
 pub use builder::ClusterBuilder;
 pub use control_plane::{API_PORT, Component, ControlPlane};
 pub use kubectl::Kubectl;
+pub use resource::Resource;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lab::Lab;
 use api::Api;
+use client::Client;
 
 /// How long nodes may take to be ready; all cores may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -63,7 +72,7 @@ pub const AGNHOST_IMAGE: &str = "landfall.test/agnhost:1";
 /// A running cluster. Dropping it takes everything down.
 #[derive(Debug)]
 pub struct Cluster {
-    api: Arc<Api>,
+    access: Access,
     lab: Lab,
 }
 
@@ -89,6 +98,38 @@ impl Cluster {
     /// The control plane.
     #[must_use]
     pub fn control_plane(&self) -> &ControlPlane {
+        self.access.control_plane()
+    }
+
+    /// kubectl as the cluster's administrator.
+    #[must_use]
+    pub fn kubectl(&self) -> Kubectl {
+        self.access.kubectl()
+    }
+
+    /// The administrator's standing connection to the API server.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        self.access.client()
+    }
+
+    /// The lab, and what there is besides to the cluster on it: for a stage, which has a lab.
+    #[must_use]
+    pub fn into_parts(self) -> (Lab, Access) {
+        (self.lab, self.access)
+    }
+}
+
+/// What a person at the control plane can do. The cluster ends with its lab all the same.
+#[derive(Debug, Clone)]
+pub struct Access {
+    api: Arc<Api>,
+}
+
+impl Access {
+    /// The control plane.
+    #[must_use]
+    pub fn control_plane(&self) -> &ControlPlane {
         &self.api.control_plane
     }
 
@@ -96,5 +137,11 @@ impl Cluster {
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
         self.api.kubectl()
+    }
+
+    /// The administrator's standing connection to the API server.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.api.client
     }
 }

@@ -37,7 +37,7 @@ pub mod wait;
 pub mod wires;
 mod xdp;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,6 +53,7 @@ use manifests::Manifests;
 use node::Node;
 use pod::{Pod, PodSpec, PodState};
 use registry::Registration;
+use settings::Common;
 use source::Source;
 use switch::Switch;
 
@@ -130,6 +131,10 @@ impl Lab {
         &self.switch
     }
 
+    pub(crate) fn shared_switch(&self) -> Arc<Switch> {
+        Arc::clone(&self.switch)
+    }
+
     /// Plugs one more machine in, whose addresses end in `octet` and which has routes to all pods.
     pub(crate) fn add_machine(&self, name: &str, octet: u8) -> Result<Host> {
         let host = self.machines.client(name, octet)?;
@@ -152,6 +157,18 @@ impl Lab {
     /// Gives the agents another source than the manifest directory.
     pub(crate) fn set_source(&mut self, source: Arc<dyn Source>) {
         self.source = source;
+    }
+
+    /// Has every agent, when it starts, learn of objects from the API by a kubeconfig of its own.
+    pub(crate) fn use_api(
+        &mut self,
+        kubeconfig: impl Fn(&Node) -> PathBuf,
+        common: &Common,
+    ) -> Result<()> {
+        for node in &mut self.nodes {
+            node.use_api(kubeconfig(node), common)?;
+        }
+        Ok(())
     }
 
     /// Starts the agents of all nodes, one after the other.
@@ -223,6 +240,16 @@ impl Lab {
     /// # Errors
     /// When the machine or a pod does not come up.
     pub fn reboot(&mut self, index: usize) -> Result<()> {
+        let gone = self.power_cycle(index)?;
+        self.resume(index, gone)
+    }
+
+    /// The first half of [`Self::reboot`]: the machine runs again, and what runs its pods has been
+    /// started. Gives the pods that it had.
+    ///
+    /// # Errors
+    /// When the machine does not come up.
+    pub fn power_cycle(&mut self, index: usize) -> Result<Vec<PodSpec>> {
         let node = &self.nodes[index];
         if node.agent_runs()? || !node.is_dead()? {
             node.die()?;
@@ -241,8 +268,17 @@ impl Lab {
         self.switch.unplug(&name)?;
         let host = self.machines.node(number)?;
         self.nodes[index].boot(host)?;
+        self.source.boot(&self.nodes[index])?;
+        Ok(gone)
+    }
+
+    /// The second half: waits until the node is one that pods run on, and until those that it had do.
+    ///
+    /// # Errors
+    /// When one does not come up.
+    pub fn resume(&mut self, index: usize, gone: Vec<PodSpec>) -> Result<()> {
         let node = &self.nodes[index];
-        self.source.boot(node)?;
+        self.source.wait_booted(node)?;
         for spec in gone {
             let pod = Arc::new(self.source.resume_pod(node, spec)?);
             self.lock_pods().push(Arc::clone(&pod));

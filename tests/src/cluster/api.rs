@@ -1,22 +1,25 @@
 //! The cluster as a lab's source of objects: what scenarios write goes to the API server, kubelets
 //! run the pods, and a node that boots anew joins again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::PATIENCE;
+use super::client::Client;
 use super::control_plane::ControlPlane;
 use super::kubectl::Kubectl;
 use super::member::Member;
+use super::resource::Resource;
 use crate::lab::node::Node;
 use crate::lab::pod::{Pod, PodSpec, PodState};
 use crate::lab::source::Source;
+use crate::lab::switch::Switch;
 use crate::lab::wait;
 
 /// The cluster's programs, and what has been applied to it.
@@ -25,18 +28,30 @@ pub(super) struct Api {
     /// In the order of the lab's nodes.
     members: Mutex<Vec<Member>>,
     pub(super) control_plane: ControlPlane,
+    pub(super) client: Client,
     lab: PathBuf,
+    switch: Arc<Switch>,
     applied: Mutex<BTreeMap<String, Vec<Value>>>,
+    /// The nodes that are kept from the API server.
+    estranged: Mutex<BTreeSet<String>>,
 }
 
 impl Api {
-    pub(super) fn new(members: Vec<Member>, control_plane: ControlPlane, lab: PathBuf) -> Self {
-        Self {
+    pub(super) fn new(
+        members: Vec<Member>,
+        control_plane: ControlPlane,
+        lab: PathBuf,
+        switch: Arc<Switch>,
+    ) -> Result<Self> {
+        Ok(Self {
             members: Mutex::new(members),
+            client: control_plane.client()?,
             control_plane,
             lab,
+            switch,
             applied: Mutex::default(),
-        }
+            estranged: Mutex::default(),
+        })
     }
 
     pub(super) fn kubectl(&self) -> Kubectl {
@@ -53,12 +68,10 @@ impl Api {
     }
 
     fn delete<'a>(&self, objects: impl Iterator<Item = &'a Value>) -> Result<()> {
-        let texts: Vec<String> = objects.map(ToString::to_string).collect();
-        if texts.is_empty() {
-            return Ok(());
+        for object in objects {
+            self.client.delete(&Resource::of(object)?)?;
         }
-        let words = "delete --ignore-not-found --wait=false -f -";
-        self.kubectl().feed(words, &texts.join("\n---\n")).map(drop)
+        Ok(())
     }
 }
 
@@ -66,9 +79,9 @@ impl Source for Api {
     fn write(&self, file: &str, text: &str) -> Result<()> {
         let objects = parse(text).with_context(|| file.to_owned())?;
         let mut applied = self.applied();
-        self.kubectl()
-            .apply(text)
-            .with_context(|| file.to_owned())?;
+        for object in &objects {
+            self.client.apply(object).with_context(|| file.to_owned())?;
+        }
         let before = applied.insert(file.to_owned(), objects);
         let now: Vec<_> = applied[file].iter().map(identity).collect();
         let before = before.unwrap_or_default();
@@ -96,19 +109,22 @@ impl Source for Api {
         Self::remove_pod(self, pod)
     }
 
-    /// Starts containerd and the kubelet, and waits until the API knows the new boot and calls the
-    /// node ready.
+    /// Starts containerd and the kubelet, whether there is an API server or not.
     fn boot(&self, node: &Node) -> Result<()> {
         let index = usize::from(node.number()) - 1;
-        let mut members = self.members();
-        let member = &mut members[index];
-        member.boot(node.host().clone(), &self.lab)?;
+        self.members()[index].boot(node.host().clone(), &self.lab)
+    }
+
+    /// Waits until the API knows the new boot and calls the node ready.
+    fn wait_booted(&self, node: &Node) -> Result<()> {
+        let index = usize::from(node.number()) - 1;
         let boot = fs::read_to_string(self.lab.join(node.name()).join("boot_id"))?;
-        let kubectl = self.kubectl();
+        let place = Resource::new("v1", "Node", "", node.name());
+        let mut members = self.members();
         wait::until(PATIENCE, "the node to be ready again", || {
-            member.check()?;
+            members[index].check()?;
             // The API server may be away; that is not this node's fault.
-            let Ok(object) = kubectl.json(&format!("get node {}", node.name())) else {
+            let Ok(object) = self.client.get(&place) else {
                 return Ok(false);
             };
             let conditions = object["status"]["conditions"].as_array();
@@ -118,13 +134,35 @@ impl Source for Api {
         })
     }
 
+    fn runs_pods_alone(&self) -> bool {
+        false
+    }
+
+    /// Loses every frame between these nodes and the control plane's machine.
+    fn set_reachable(&self, nodes: &[&Node], reachable: bool) -> Result<()> {
+        let mut estranged = self
+            .estranged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for node in nodes {
+            if reachable {
+                estranged.remove(node.name());
+            } else {
+                estranged.insert(node.name().to_owned());
+            }
+        }
+        let others: Vec<&str> = estranged.iter().map(String::as_str).collect();
+        let machine = self.control_plane.host().name();
+        self.switch.estrange(machine, &others)
+    }
+
     fn resume_pod(&self, node: &Node, spec: PodSpec) -> Result<Pod> {
         self.serving_pod(node, spec)
     }
 }
 
 /// The objects of a YAML stream.
-fn parse(text: &str) -> Result<Vec<Value>> {
+pub(super) fn parse(text: &str) -> Result<Vec<Value>> {
     let documents = serde_norway::Deserializer::from_str(text);
     let objects: Result<Vec<Value>, _> = documents.map(Value::deserialize).collect();
     let mut objects = objects?;

@@ -9,16 +9,18 @@ use std::thread;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::agents;
 use super::api::Api;
 use super::control_plane::{Component, ControlPlane, KUBELET_CLIENT};
 use super::image::Image;
 use super::member::{self, Member};
 use super::pki::Authority;
 use super::programs::{Programs, cache_dir};
-use super::{AGNHOST_IMAGE, Cluster, PATIENCE, PAUSE_IMAGE};
+use super::{AGNHOST_IMAGE, Access, Cluster, PATIENCE, PAUSE_IMAGE};
 use crate::lab::manifests::Labels;
 use crate::lab::pod::IMAGE as POD_IMAGE;
 use crate::lab::programs::landfall_lab;
+use crate::lab::settings::Common;
 use crate::lab::{Lab, LabBuilder, wait};
 
 /// The last octet of the control plane's address.
@@ -29,6 +31,7 @@ const CONTROL_PLANE: u8 = 102;
 pub struct ClusterBuilder {
     lab: LabBuilder,
     node_labels: BTreeMap<u8, Labels>,
+    agents: Option<Common>,
 }
 
 impl ClusterBuilder {
@@ -44,6 +47,14 @@ impl ClusterBuilder {
     pub fn node_label(mut self, number: u8, key: &str, value: &str) -> Self {
         let labels = self.node_labels.entry(number).or_default();
         labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Lets the nodes' agents in: the cluster has Landfall's kinds and roles, and each agent, when it
+    /// is started, is the service account of the manifest. None is started.
+    #[must_use]
+    pub fn agents(mut self, common: Common) -> Self {
+        self.agents = Some(common);
         self
     }
 
@@ -75,10 +86,15 @@ impl ClusterBuilder {
             }
             ready
         })?;
-        let api = Arc::new(Api::new(members, control_plane, lab.dir().to_owned()));
+        let (dir, switch) = (lab.dir().to_owned(), lab.shared_switch());
+        let api = Arc::new(Api::new(members, control_plane, dir, switch)?);
         join_nodes(&api, &lab, &self.node_labels)?;
         lab.set_source(api.clone());
-        Ok(Cluster { api, lab })
+        if let Some(common) = &self.agents {
+            agents::admit(&api, &mut lab, &authority, common)?;
+        }
+        let access = Access { api };
+        Ok(Cluster { access, lab })
     }
 }
 

@@ -2,6 +2,7 @@
 //! machine of their own. Each is in a control group of its own and calls the API server as itself.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,11 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::audit::Audit;
+use super::client::Client;
 use super::daemon::Daemon;
 use super::kubeconfig;
 use super::kubectl::Kubectl;
 use super::pki::{Authority, Identity, Pair, TokenKeys};
 use super::programs::Programs;
+use super::way::Way;
 use super::{SERVICES_V4, SERVICES_V6};
 use crate::lab::host::Host;
 use crate::lab::wait;
@@ -25,7 +29,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub const API_PORT: u16 = 6443;
 
 /// Where etcd listens, for the API server alone: nobody else is on that machine.
-const ETCD: &str = "http://127.0.0.1:2379";
+const ETCD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 2379);
+
+/// Where the API server looks for etcd: the way there can be made slow.
+const WAY_TO_ETCD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 2378);
+
+/// What is written to the audit log: who asked for what, of the agents' requests alone.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: ['system:serviceaccounts:landfall-system']
+- level: None
+";
 
 /// The first address of each range of cluster IPs is the API server's own service.
 const API_SERVICE: [&str; 2] = ["10.96.0.1", "fd00:96::1"];
@@ -63,6 +81,7 @@ pub struct ControlPlane {
     dir: PathBuf,
     programs: Programs,
     files: Files,
+    way_to_etcd: Way,
     running: Mutex<BTreeMap<Component, Daemon>>,
 }
 
@@ -76,6 +95,7 @@ struct Files {
     controller_manager: PathBuf,
     scheduler: PathBuf,
     admin: PathBuf,
+    audit_policy: PathBuf,
 }
 
 impl ControlPlane {
@@ -113,7 +133,10 @@ impl ControlPlane {
             user: KUBELET_CLIENT,
             group: None,
         };
+        let audit_policy = dir.join("audit-policy.yaml");
+        fs::write(&audit_policy, AUDIT_POLICY).context("the audit policy")?;
         let files = Files {
+            audit_policy,
             authority: authority.certificate(),
             serving: authority.server("kube-apiserver", &names, &ips)?,
             to_kubelets: authority.client(KUBELET_CLIENT, caller)?,
@@ -123,8 +146,10 @@ impl ControlPlane {
             // The person who runs the cluster. No component is in this group.
             admin: config("admin", "admin", Some("system:masters"))?,
         };
+        let way_to_etcd = Way::open(&host, WAY_TO_ETCD, ETCD)?;
         Ok(Self {
             host,
+            way_to_etcd,
             dir: dir.to_owned(),
             programs: programs.clone(),
             files,
@@ -160,6 +185,42 @@ impl ControlPlane {
             kubeconfig: self.files.admin.clone(),
             cache: self.dir.join("kubectl"),
         }
+    }
+
+    /// A connection to the API server as the cluster's administrator.
+    ///
+    /// # Errors
+    /// When there cannot be one; the server need not be there yet.
+    pub fn client(&self) -> Result<Client> {
+        Client::new(&self.host, &self.files.admin)
+    }
+
+    /// The requests that the agents have made so far.
+    ///
+    /// # Errors
+    /// When the API server's log of them cannot be read.
+    pub fn audit(&self) -> Result<Audit> {
+        Audit::read(&self.audit_log())
+    }
+
+    fn audit_log(&self) -> PathBuf {
+        self.dir.join("audit.log")
+    }
+
+    /// Has everything that the API server sends to etcd arrive this much later: each write takes that
+    /// much longer, while watchers are told of one at once when it is done.
+    pub fn slow_writes(&self, delay: Duration) {
+        self.way_to_etcd.set_delay(delay);
+    }
+
+    /// Breaks the connections that a machine has to the API server, watches among them, by resets.
+    /// Gives how many there were.
+    ///
+    /// # Errors
+    /// When `ss` is not installed, or the kernel cannot do it.
+    pub fn reset_connections(&self, from: Ipv4Addr) -> Result<usize> {
+        let words = format!("ss --no-header -K dst {from} sport = :{API_PORT}");
+        Ok(self.host.output(&words)?.lines().count())
     }
 
     /// Starts a component. Does not wait until it serves.
@@ -209,13 +270,15 @@ impl ControlPlane {
         match component {
             Component::Etcd => vec![
                 file("data-dir", &self.dir.join("etcd")),
-                format!("--listen-client-urls={ETCD}"),
-                format!("--advertise-client-urls={ETCD}"),
+                format!("--listen-client-urls={}", url(ETCD)),
+                format!("--advertise-client-urls={}", url(ETCD)),
                 // It outlives its process, which is all that a scenario asks of it.
                 word("--unsafe-no-fsync"),
             ],
             Component::ApiServer => vec![
-                format!("--etcd-servers={ETCD}"),
+                format!("--etcd-servers={}", url(WAY_TO_ETCD)),
+                file("audit-policy-file", &files.audit_policy),
+                file("audit-log-path", &self.audit_log()),
                 format!("--secure-port={API_PORT}"),
                 format!("--advertise-address={}", self.address()),
                 file("tls-cert-file", &files.serving.certificate),
@@ -258,6 +321,10 @@ impl ControlPlane {
 
 /// The API server's name when it calls kubelets, for logs and `kubectl exec`.
 pub(super) const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+
+fn url((address, port): (Ipv4Addr, u16)) -> String {
+    format!("http://{address}:{port}")
+}
 
 fn api_url(address: Ipv4Addr) -> String {
     format!("https://{address}:{API_PORT}")

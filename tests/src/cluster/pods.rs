@@ -7,12 +7,14 @@
 //! heeds no SIGTERM.
 
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::api::Api;
+use super::resource::Resource;
 use crate::lab::cgroup::Cgroup;
 use crate::lab::host::{Host, Mac};
 use crate::lab::namespace::Namespace;
@@ -22,6 +24,9 @@ use crate::lab::wait;
 
 /// How long a pod may take to run; all cores may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a pod that is coming up is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The condition that a pod's readiness waits for beside its containers'.
 const GATE: &str = "landfall.test/listed";
@@ -40,19 +45,18 @@ impl Api {
         let container = &mut manifest["spec"]["containers"][0];
         container["imagePullPolicy"] = json!("IfNotPresent");
         container["args"] = json!(arguments);
-        let kubectl = self.kubectl();
-        kubectl.apply(&manifest.to_string())?;
-        let ready = format!("wait --for=condition=ContainersReady pod/{}", spec.name);
-        kubectl.run(&format!("{ready} --timeout={}s", PATIENCE.as_secs()))?;
+        self.client.apply(&manifest)?;
         self.serving_pod(node, spec)
     }
 
     /// Waits until a pod that the API knows serves, after a reboot too: the API tells for a while
     /// of what ran before.
     pub(super) fn serving_pod(&self, node: &Node, spec: PodSpec) -> Result<Pod> {
-        let kubectl = self.kubectl();
+        let place = Resource::pod(&spec.name);
         wait::until_ok(PATIENCE, "a pod to serve", || {
-            let object = kubectl.json(&format!("get pod {}", spec.name))?;
+            // What kubelets and containerd do meanwhile is slower than this.
+            thread::sleep(LOOK);
+            let object = self.client.get(&place)?;
             let pod = adopt(node, spec.clone(), &object);
             let pod = pod.with_context(|| format!("pod {}", spec.name))?;
             let target = (pod.host().ipv4(), spec.ports.http);
@@ -63,41 +67,36 @@ impl Api {
 
     /// Makes a pod's state in the API so, and waits until the API says it.
     pub(super) fn list_pod(&self, pod: &Pod, state: PodState) -> Result<()> {
-        let (kubectl, name) = (self.kubectl(), pod.name());
+        let (client, place) = (&self.client, Resource::pod(pod.name()));
         let ready = match state {
             PodState::Ready => "True",
             PodState::Unready => "False",
-            PodState::Terminating => {
-                return kubectl
-                    .run(&format!("delete pod {name} --wait=false"))
-                    .map(drop);
-            }
+            PodState::Terminating => return client.delete(&place),
         };
         let labels = json!({"metadata": {"labels": pod.spec().labels}});
-        kubectl.run(&format!("patch pod {name} --patch={labels}"))?;
+        client.merge(&place, &labels)?;
         let condition = json!({"status": {"conditions": [{"type": GATE, "status": ready}]}});
-        kubectl.run(&format!(
-            "patch pod {name} --subresource=status --patch={condition}"
-        ))?;
-        let wait = format!("wait --for=condition=Ready={ready} pod/{name}");
-        kubectl
-            .run(&format!("{wait} --timeout={}s", PATIENCE.as_secs()))
-            .map(drop)
+        client.merge_status(&place, &condition)?;
+        wait::until(PATIENCE, "a pod's readiness", || {
+            let object = client.get(&place)?;
+            let conditions = object["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            Ok(conditions.any(|one| one["type"] == "Ready" && one["status"] == ready))
+        })
     }
 
     /// Takes the labels off a pod that Services select it by.
     pub(super) fn unlist_pod(&self, pod: &Pod) -> Result<()> {
-        let keys = pod.spec().labels.keys().map(|key| format!("{key}-"));
-        let keys: Vec<String> = keys.collect();
-        let words = format!("label pod {} {}", pod.name(), keys.join(" "));
-        self.kubectl().run(&words).map(drop)
+        let none = pod.spec().labels.keys().map(|key| (key.clone(), Value::Null));
+        let none: serde_json::Map<String, Value> = none.collect();
+        let patch = json!({"metadata": {"labels": none}});
+        let place = Resource::pod(pod.name());
+        self.client.merge(&place, &patch).map(drop)
     }
 
     /// Removes a pod from the API at once; its kubelet ends it.
     pub(super) fn remove_pod(&self, pod: &Pod) -> Result<()> {
-        let name = pod.name();
-        let words = format!("delete pod {name} --grace-period=0 --force");
-        self.kubectl().run(&words).map(drop)
+        self.client.delete_now(&Resource::pod(pod.name()))
     }
 }
 

@@ -172,6 +172,7 @@ fn paths(lab: &Path, node: &str, manifests: &Manifests) -> Result<Paths> {
         state,
         leases,
         key: lab.join(KEY_FILE),
+        kubeconfig: None,
         socket: socket.join("landfall.sock"),
         settings: own.join("landfall.toml"),
         log: own.join("agent.log"),

@@ -100,6 +100,14 @@ impl Host {
         &self.namespace
     }
 
+    /// Moves the calling thread, which must be a thread of its own, into the host's network.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        self.namespace.enter_network()
+    }
+
     /// Runs `work` on a thread in the host's network namespace. Sockets made there stay there.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.namespace.run(work)

@@ -74,6 +74,12 @@ impl Node {
             .with_context(|| self.paths.settings.display().to_string())
     }
 
+    /// Has the node's agent, when it starts, learn of objects from the API that a kubeconfig names.
+    pub(super) fn use_api(&mut self, kubeconfig: PathBuf, common: &Common) -> Result<()> {
+        self.paths.kubeconfig = Some(kubeconfig);
+        self.configure(common)
+    }
+
     /// The node's namespaces, addresses and control group.
     #[must_use]
     pub fn host(&self) -> &Host {

@@ -54,6 +54,9 @@ pub struct Paths {
     pub leases: PathBuf,
     /// The cluster's key, shared by all nodes.
     pub key: PathBuf,
+    /// The kubeconfig, where the agents' source is a cluster's API: then there are no manifests, no
+    /// lease directory and no key file.
+    pub kubeconfig: Option<PathBuf>,
     /// The admin socket.
     pub socket: PathBuf,
     /// The settings file itself.
@@ -71,18 +74,12 @@ pub fn file(name: &str, paths: &Paths, cgroup_root: &Path, common: &Common) -> S
             .as_ref()
             .map_or_else(String::new, |value| format!("{key} = \"{value}\"\n"))
     };
+    let source = source(paths);
     format!(
         r#"[node]
 name = "{name}"
 
-[source]
-kind = "manifests"
-manifests_dir = "{manifests}"
-
-[state]
-dir = "{state}"
-lease_dir = "{leases}"
-
+{source}
 [api]
 socket = "{socket}"
 
@@ -94,14 +91,10 @@ cgroup_root = "{cgroup}"
 lease_duration = "{duration}ms"
 lease_renew_deadline = "{renew}ms"
 lease_retry_period = "{retry}ms"
-key_file = "{key}"
-{responder}
+{key}{responder}
 [log]
 level = "{level}"
 "#,
-        manifests = paths.manifests.display(),
-        state = paths.state.display(),
-        leases = paths.leases.display(),
         socket = paths.socket.display(),
         cgroup = cgroup_root.display(),
         mode = optional("mode", &common.mode),
@@ -113,8 +106,42 @@ level = "{level}"
         renew = lease.renew_deadline.as_millis(),
         retry = lease.retry_period.as_millis(),
         responder = optional("responder", &common.responder),
-        key = paths.key.display(),
+        key = match &paths.kubeconfig {
+            None => format!("key_file = \"{}\"\n", paths.key.display()),
+            Some(_) => String::new(),
+        },
         // A scenario that fails prints the end of the log; its author may want more of it.
         level = std::env::var("LANDFALL_LAB_LOG").unwrap_or_else(|_| "info".to_owned()),
     )
+}
+
+/// Where objects come from, and where leases and state are kept.
+fn source(paths: &Paths) -> String {
+    let state = paths.state.display();
+    match &paths.kubeconfig {
+        None => format!(
+            r#"[source]
+kind = "manifests"
+manifests_dir = "{manifests}"
+
+[state]
+dir = "{state}"
+lease_dir = "{leases}"
+"#,
+            manifests = paths.manifests.display(),
+            leases = paths.leases.display(),
+        ),
+        Some(kubeconfig) => format!(
+            r#"[source]
+kind = "kubernetes"
+
+[kubernetes]
+kubeconfig = "{kubeconfig}"
+
+[state]
+dir = "{state}"
+"#,
+            kubeconfig = kubeconfig.display(),
+        ),
+    }
 }

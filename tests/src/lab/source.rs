@@ -51,11 +51,30 @@ pub trait Source: Debug + Send + Sync {
     /// When the source refuses.
     fn remove_pod(&self, pod: &Pod) -> Result<()>;
 
-    /// Starts what runs on a node that has booted anew.
+    /// Starts what runs pods on a node that has booted anew.
+    ///
+    /// # Errors
+    /// When it does not start.
+    fn boot(&self, node: &Node) -> Result<()>;
+
+    /// Waits until a node that has booted anew can run pods.
     ///
     /// # Errors
     /// When it does not come up.
-    fn boot(&self, node: &Node) -> Result<()>;
+    fn wait_booted(&self, node: &Node) -> Result<()>;
+
+    /// Whether the pods of a node that has booted anew come up while what the agents keep in common
+    /// is away.
+    fn runs_pods_alone(&self) -> bool {
+        true
+    }
+
+    /// Takes what the agents keep in common (leases, and with an API everything else) away from
+    /// these nodes without a word, or gives it back.
+    ///
+    /// # Errors
+    /// When the fault cannot be made.
+    fn set_reachable(&self, nodes: &[&Node], reachable: bool) -> Result<()>;
 
     /// The pod that was on a node before its reboot, now that it runs there again.
     ///
@@ -108,6 +127,14 @@ impl Source for Manifests {
 
     fn boot(&self, _node: &Node) -> Result<()> {
         Ok(())
+    }
+
+    fn wait_booted(&self, _node: &Node) -> Result<()> {
+        Ok(())
+    }
+
+    fn set_reachable(&self, nodes: &[&Node], reachable: bool) -> Result<()> {
+        nodes.iter().try_for_each(|node| node.set_store(reachable))
     }
 
     fn resume_pod(&self, node: &Node, spec: PodSpec) -> Result<Pod> {

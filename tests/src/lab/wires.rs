@@ -10,8 +10,11 @@ use anyhow::Result;
 
 use super::switch::{Lan, Switch};
 
-/// The table, made anew each time: one transaction, one instant.
+/// A table of what is lost, made anew each time: one transaction, one instant.
 const TABLE: &str = "lost";
+
+/// Another, for what keeps machines from the control plane alone, whatever else is lost.
+const ESTRANGED: &str = "estranged";
 
 /// A direction in which nothing arrives any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,22 @@ impl Switch {
     /// # Errors
     /// When `nft` is not installed or refuses.
     pub fn lose(&self, lan: Lan, pairs: &[(&str, &str)]) -> Result<()> {
+        self.lose_by(TABLE, lan, pairs)
+    }
+
+    /// Loses every frame between a machine and these others on the first LAN, whatever else is lost
+    /// or healed; without others, nothing any more.
+    ///
+    /// # Errors
+    /// When `nft` is not installed or refuses.
+    pub fn estrange(&self, machine: &str, others: &[&str]) -> Result<()> {
+        let there = others.iter().map(|other| (machine, *other));
+        let back = others.iter().map(|other| (*other, machine));
+        let pairs: Vec<(&str, &str)> = there.chain(back).collect();
+        self.lose_by(ESTRANGED, Lan::First, &pairs)
+    }
+
+    fn lose_by(&self, table: &str, lan: Lan, pairs: &[(&str, &str)]) -> Result<()> {
         let mut elements = String::new();
         for (from, to) in pairs {
             let comma = if elements.is_empty() { "" } else { ", " };
@@ -46,7 +65,7 @@ impl Switch {
         self.host().feed(
             "nft -f -",
             &format!(
-                "table bridge {TABLE}\ndelete table bridge {TABLE}\ntable bridge {TABLE} {{\n\
+                "table bridge {table}\ndelete table bridge {table}\ntable bridge {table} {{\n\
                  set pairs {{ type ifname . ifname; {elements}}}\n\
                  chain forward {{ type filter hook forward priority 0; \
                  iifname . oifname @pairs drop; }}\n}}\n"

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::{SERVICES, Stage};
+use crate::lab::node::Node;
 use crate::lab::wait;
 use crate::probe::neighbour::{LanCapture, NeighbourProber};
 
@@ -16,6 +17,10 @@ const EVEN: Duration = Duration::from_secs(40);
 
 /// How long agents may take to start and to announce without their store.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The node that is rebooted. Where its pods come back with the store only, it had better have none:
+/// who asks for them in the dark is told that they are there.
+pub const REBOOTED: usize = 1;
 
 /// How long it is watched on after the store is back.
 const AFTER: Duration = Duration::from_secs(5);
@@ -37,12 +42,27 @@ pub struct Dark {
     pub holders_kept: bool,
 }
 
-/// Takes the store away for `dark`; meanwhile kills all agents, reboots one node, and starts the
-/// agents again.
+/// What takes the store away from all agents, or gives it back.
+pub type Switch<'a> = &'a dyn Fn(&Stage, bool) -> Result<()>;
+
+/// Keeps the agents from the store for `dark` without a word; meanwhile kills all agents, reboots
+/// the second node, and starts the agents again.
 ///
 /// # Errors
 /// When an agent does not start without the store, or a VIP is not announced.
 pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
+    restart_all_while(stage, dark, &set_reachable)
+}
+
+/// As [`restart_all`], where the store goes by other means.
+///
+/// # Errors
+/// As [`restart_all`], and what the means say.
+pub fn restart_all_while(
+    stage: &mut Stage,
+    dark: Duration,
+    set_reachable: Switch<'_>,
+) -> Result<Dark> {
     let vips = stage.vips();
     let before = stage.lab.node(0).vips(&SERVICES)?;
     let holders = wait::until_ok(EVEN, "every node to announce something", || {
@@ -52,15 +72,16 @@ pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
         all.then_some(holders).context("the shares are uneven")
     })?;
     let begun = Instant::now();
-    for node in stage.lab.nodes() {
-        node.set_store(false)?;
-    }
+    set_reachable(stage, false)?;
     std::thread::sleep(Duration::from_secs(2));
     for node in stage.lab.nodes() {
         node.kill_agent()?;
     }
     let killed = Instant::now();
-    stage.lab.reboot(1)?;
+    let mut gone = stage.lab.power_cycle(REBOOTED)?;
+    if stage.lab.objects().runs_pods_alone() {
+        stage.lab.resume(REBOOTED, std::mem::take(&mut gone))?;
+    }
     let lab = &stage.lab;
     let capture = LanCapture::start(lab.switch())?;
     lab.start_agents()?;
@@ -77,9 +98,7 @@ pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
     let asker = NeighbourProber::start(lab.watcher(), &vips, Duration::from_millis(10))?;
     std::thread::sleep(dark.saturating_sub(begun.elapsed()));
     let returned = Instant::now();
-    for node in lab.nodes() {
-        node.set_store(true)?;
-    }
+    set_reachable(stage, true)?;
     std::thread::sleep(AFTER);
     let asked = asker.stop();
     holders_kept &= self::holders(stage, &vips)? == holders;
@@ -95,7 +114,13 @@ pub fn restart_all(stage: &mut Stage, dark: Duration) -> Result<Dark> {
         holders_kept,
     };
     println!("{seen:?}");
+    stage.lab.resume(REBOOTED, gone)?;
     Ok(seen)
+}
+
+fn set_reachable(stage: &Stage, reachable: bool) -> Result<()> {
+    let nodes: Vec<&Node> = stage.lab.nodes().iter().collect();
+    stage.lab.objects().set_reachable(&nodes, reachable)
 }
 
 /// The node that answers for each VIP.

@@ -122,7 +122,7 @@ pub fn alone(stage: &Stage, after: Duration) -> Result<usize> {
         .context("there are two nodes")?;
     let capture = LanCapture::start(lab.switch())?;
     let takeover = failover::watch(stage, stage.vip(), ASK, after, || {
-        holder.set_store(false)?;
+        lab.objects().set_reachable(&[holder], false)?;
         lab.switch().partition(&[holder.name()], &[other.name()])
     })?;
     let duplicates = capture.stop().duplicates(Duration::MAX).len();

@@ -2,12 +2,9 @@
 //! on every node.
 //!
 //! Scenarios name objects and pods by [`Lab::objects`], [`Lab::add_pod`] and their like alone, and
-//! those act on the lab's source. The lab of a [`crate::cluster::Cluster`] has the API as its
-//! source: its pods are real, and dying, rebooting and losing frames are the same. So a stage on a
-//! cluster is this builder with that lab. What it waits for is an agent with that source: then
-//! [`Common`] names the kubeconfig of the agent's own identity, or [`Node::start_agent`] and those
-//! that stop, kill and freeze act on the process in the DaemonSet's pod, which is in a group below
-//! the node's like any other; and the definitions of `landfall crds` are applied first.
+//! those act on the lab's source. The lab of a [`Cluster`] has the API as its source: its pods are
+//! real, and dying, rebooting and losing frames are the same. So a stage on a cluster is this builder
+//! with that lab ([`StageBuilder::start_on`]), and everything is asked of both.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::cluster::{Access, Cluster};
 use crate::lab::manifests::{add_port, example};
 use crate::lab::netfilter::Netfilter;
 use crate::lab::node::Node;
@@ -60,6 +58,7 @@ pub struct StageBuilder {
     dual_stack: bool,
     second_lan: bool,
     firewall: Option<Netfilter>,
+    bare_node: Option<usize>,
     common: Common,
 }
 
@@ -99,6 +98,13 @@ impl StageBuilder {
         self
     }
 
+    /// Puts no pods on the node with this index.
+    #[must_use]
+    pub fn bare_node(mut self, index: usize) -> Self {
+        self.bare_node = Some(index);
+        self
+    }
+
     /// What goes into every agent's settings.
     #[must_use]
     pub fn settings(mut self, common: Common) -> Self {
@@ -111,16 +117,34 @@ impl StageBuilder {
     /// # Errors
     /// When it does not come up.
     pub fn start(self) -> Result<Stage> {
-        let mut builder = Lab::builder().nodes(self.nodes).settings(self.common);
+        let mut builder = Lab::builder().nodes(self.nodes).settings(self.common.clone());
         if self.second_lan {
             builder = builder.second_lan();
         }
-        let lab = builder.build()?;
+        self.play(builder.build()?, None)
+    }
+
+    /// As [`Self::start`], on a cluster that lets agents in. What a stage says of nodes, LANs and
+    /// settings is let be: the cluster has them.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_on(self, cluster: Cluster) -> Result<Stage> {
+        let (lab, access) = cluster.into_parts();
+        self.play(lab, Some(access))
+    }
+
+    fn play(self, lab: Lab, cluster: Option<Access>) -> Result<Stage> {
         for (index, node) in lab.nodes().iter().enumerate() {
             if let Some(firewall) = &self.firewall {
                 node.set_netfilter(firewall)?;
             }
-            for pod in 0..self.pods_per_node {
+            let pods = if self.bare_node == Some(index) {
+                0
+            } else {
+                self.pods_per_node
+            };
+            for pod in 0..pods {
                 let name = format!("webpod{}{}", index + 1, char::from(b'a' + pod as u8));
                 lab.add_pod(index, PodSpec::app(&name, "webpod"))?;
             }
@@ -134,6 +158,13 @@ impl StageBuilder {
         }
         lab.start_agents()?;
         let families = if self.dual_stack { 2 } else { 1 };
+        // From here on a failure shows what the agents said.
+        let mut stage = Stage {
+            cluster,
+            lab,
+            vips: BTreeMap::new(),
+        };
+        let lab = &stage.lab;
         let vips = wait::until_ok(PATIENCE, "the services' addresses", || {
             let vips = lab.node(0).vips(&SERVICES)?;
             let complete = vips.values().all(|ips| ips.len() == families);
@@ -144,13 +175,16 @@ impl StageBuilder {
                 lab.client().http_get((*vip, 80))
             })?;
         }
-        Ok(Stage { lab, vips })
+        stage.vips = vips;
+        Ok(stage)
     }
 }
 
 /// A lab in which the example's services are served.
 #[derive(Debug)]
 pub struct Stage {
+    /// The cluster, where the lab is one's.
+    pub cluster: Option<Access>,
     /// The lab.
     pub lab: Lab,
     vips: BTreeMap<&'static str, Vec<IpAddr>>,
