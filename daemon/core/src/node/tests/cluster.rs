@@ -1,10 +1,11 @@
 //! A simulated cluster of whole nodes: machines with clocks of their own rate, kernels and disks that outlive processes, in
-//! each process the election's thread, the quorum's and the announce effect, a network that loses, doubles, delays and
+//! each process the election's thread, the quorum's, the announce effect and the journal, a network that loses, doubles, delays and
 //! cuts, and a store that is slow, goes away (for all, or for one) and tells its news late.
 //!
 //! After every step it is checked that no VIP has two kernels that may answer for it, by true time; and with every write
 //! that each holding of a VIP has one holder.
 
+mod disk;
 mod machine;
 mod network;
 mod store;
@@ -35,6 +36,8 @@ enum Step {
     QuorumAct(VecDeque<quorum::Action>),
     /// All that was on its way to the disk is there.
     Stored,
+    /// What was to be remembered of the leases is on the disk.
+    Remembered,
     /// A turn of the election's thread; only the timer set last counts.
     Turn(u64),
     /// The rest of a turn that began at this moment.
@@ -74,6 +77,7 @@ impl Step {
             | Self::Scanned(_)
             | Self::News(_)
             | Self::Write(_)
+            | Self::Remembered
             | Self::Die
             | Self::Revive => return None,
         })
@@ -110,6 +114,8 @@ pub(crate) struct Cluster {
     free: Vec<usize>,
     seq: u64,
     pub(crate) counts: Counts,
+    /// Nodes remember the leases on their disks.
+    pub(crate) remembers: bool,
     /// Print what happens.
     pub(crate) loud: bool,
 }
@@ -126,6 +132,10 @@ pub(crate) struct Counts {
     pub(crate) bequests: u64,
     /// Steps at which two kernels might answer as one of the machines had stood still a moment ago.
     pub(crate) excused: u64,
+    /// Elections that went by what they remembered.
+    pub(crate) recalled: u64,
+    /// Times that all went by it, and answered for what they had before.
+    pub(crate) restarts_in_the_dark: u64,
     /// How long it took at most until every VIP was answered: once things were well, once one of a quorum had died, and
     /// once fewer than half had failed in all ways.
     pub(crate) slowest_recovery: Duration,
@@ -141,6 +151,8 @@ impl Counts {
         self.records += other.records;
         self.bequests += other.bequests;
         self.excused += other.excused;
+        self.recalled += other.recalled;
+        self.restarts_in_the_dark += other.restarts_in_the_dark;
         self.slowest_recovery = self.slowest_recovery.max(other.slowest_recovery);
         self.slowest_takeover = self.slowest_takeover.max(other.slowest_takeover);
         self.slowest_majority = self.slowest_majority.max(other.slowest_majority);
@@ -177,6 +189,7 @@ impl Cluster {
             free: Vec::new(),
             seq: 0,
             counts: Counts::default(),
+            remembers: false,
             loud: false,
         }
     }
@@ -257,6 +270,7 @@ impl Cluster {
             Step::QuorumWake => self.quorum_wake(node),
             Step::QuorumAct(actions) => self.quorum_act(node, actions),
             Step::Stored => self.stored(node),
+            Step::Remembered => self.remembered(node),
             Step::Turn(timer) => {
                 if self.machines[node].turn_timer == timer {
                     self.turn(node);

@@ -31,6 +31,8 @@ fn history(seed: u64, loud: bool) -> Counts {
     let vips = 1 + usize::try_from(seed / 32 % 5).unwrap_or(0);
     let mut cluster = Cluster::new(size, vips, seed);
     cluster.loud = loud;
+    // A fifth of the histories; the others are as they were before nodes remembered.
+    cluster.remembers = seed % 5 == 1;
     // A history is short: with the usual memory no bequest would be pruned in most of them.
     cluster.settings.memory = Duration::from_secs([60, 12, 6][cluster.rng.place(3)]);
     cluster.settings.return_pause = Duration::from_secs(3);
@@ -122,6 +124,7 @@ fn never_two_answers_in_random_histories_of_whole_nodes_and_one_within_the_bound
     // Histories in which nothing happens would show nothing.
     assert!(counts.fences >= histories / 2 && counts.records >= histories * 2);
     assert!(counts.bequests >= histories * 2);
+    assert!(counts.recalled >= histories / 10 && counts.restarts_in_the_dark >= histories / 100);
 }
 
 #[test]

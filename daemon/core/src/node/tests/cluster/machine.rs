@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::disk::{Journal, LeaseFiles};
 use super::{Cluster, Step, name_of};
 use crate::election::{BootId, DesiredVips, Event, Identity, Incarnation, LeaseName, Moment};
 use crate::election::{Revision, Term};
@@ -77,6 +78,7 @@ impl QuorumPort for Port {
 pub(crate) struct Process {
     pub(super) shared: Rc<Shared>,
     pub(super) side: ElectionSide<QuorumLink<Port>>,
+    pub(super) journal: Journal,
     pub(super) inbox: VecDeque<Input>,
     /// A turn is about to be made because of the inbox.
     pub(super) woken: bool,
@@ -112,6 +114,7 @@ pub(crate) struct Machine {
     /// The watch hangs until then.
     pub(crate) deaf_until: Duration,
     pub(super) disk: Option<Durable>,
+    pub(super) files: LeaseFiles,
     pub(super) writes: VecDeque<(u64, Durable)>,
     pub(super) deadline: Rc<Cell<Option<Moment>>>,
     deadline_read: Option<Moment>,
@@ -140,6 +143,7 @@ impl Machine {
             store_down_until: Duration::ZERO,
             deaf_until: Duration::ZERO,
             disk: None,
+            files: LeaseFiles::default(),
             writes: VecDeque::new(),
             deadline: Rc::default(),
             deadline_read: None,
@@ -217,10 +221,12 @@ impl Cluster {
             // As seconds since the Unix epoch would: faster than terms are counted.
             first_term: Term(u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX)),
         };
+        let remembered = machine.files.memory();
         let link = QuorumLink::new(Port(Rc::clone(&shared)), true);
         machine.process = Some(Process {
             shared,
-            side: ElectionSide::new(me, self.settings, link, None, now),
+            side: ElectionSide::new(me, self.settings, link, remembered, now),
+            journal: Journal::default(),
             inbox: VecDeque::new(),
             woken: false,
             in_turn: false,
@@ -241,6 +247,7 @@ impl Cluster {
 
     /// Ends the process. What it was writing to its disk may have got there.
     pub(crate) fn kill(&mut self, node: usize) {
+        self.end_journal(node);
         let done = self.rng.place(self.machines[node].writes.len() + 1);
         let machine = &mut self.machines[node];
         machine.number += 1;
@@ -249,6 +256,13 @@ impl Cluster {
             machine.disk = Some(durable);
         }
         machine.writes.clear();
+    }
+
+    /// Ends the process, and starts another after a while.
+    pub(crate) fn restart(&mut self, node: usize) {
+        self.kill(node);
+        let span = self.rng.millis(0, 1500);
+        self.push(span, node, Step::Revive);
     }
 
     /// Ends the machine, and with it the kernel's tables.

@@ -203,6 +203,11 @@ impl Cluster {
 
     /// Begins a look at all there is: at the start, when asked to, and now and again, since news can be lost.
     pub(super) fn scan(&mut self, node: usize, again: bool) {
+        let down = self.machines[node].store_down_until > self.now;
+        let now = self.local(node);
+        if let (true, Some(process)) = (down, &mut self.machines[node].process) {
+            process.side.troubled(now);
+        }
         if self.watches(node) > self.now {
             let span = Duration::from_millis(200);
             return self.push(span, node, Step::Scan { again });

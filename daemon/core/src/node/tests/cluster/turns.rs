@@ -168,7 +168,9 @@ impl Cluster {
 
     pub(super) fn decide(&mut self, node: usize, now: Moment) {
         if let Some(process) = &mut self.machines[node].process {
+            let dark = process.side.is_dark();
             let actions = process.side.decide(now);
+            self.counts.recalled += u64::from(!dark && process.side.is_dark());
             self.act(node, actions.into());
         }
     }
@@ -185,7 +187,7 @@ impl Cluster {
             process.side.carry_out(&action);
             self.say(node, || format!("{action:?}"));
             if let election::Action::Cas(write) = action {
-                self.submit(node, write);
+                self.hand_on(node, write);
             }
         }
         self.end_turn(node);
@@ -197,6 +199,10 @@ impl Cluster {
             return;
         };
         process.side.follow(now);
+        self.copy_leases(node, now);
+        let Some(process) = &mut self.machines[node].process else {
+            return;
+        };
         process.in_turn = false;
         if process.side.is_over(now) {
             return self.kill(node);

@@ -11,7 +11,10 @@ pub(super) fn befall(cluster: &mut Cluster) {
     let node = cluster.rng.place(size);
     let running = cluster.machines[node].process.is_some();
     let paused = cluster.machines[node].paused_until > cluster.now;
-    let what = cluster.rng.below(30);
+    // Those that only nodes with a memory know come last.
+    let what = cluster
+        .rng
+        .below(if cluster.remembers { 36 } else { 30 });
     cluster.say(node, || format!("mishap {what}"));
     match what {
         0 if running && !paused => cluster.kill(node),
@@ -78,7 +81,26 @@ pub(super) fn befall(cluster: &mut Cluster) {
             cluster.weather = FAIR;
             cluster.run(Duration::from_secs(3));
         }
+        30..=32 if !cluster.is_harmed() => all_restart_in_the_dark(cluster),
+        33 | 34 if !paused && !cluster.is_harmed() => {
+            let span = cluster.rng.millis(500, 9000);
+            cluster.machines[node].store_down_until = cluster.now + span;
+            cluster.restart(node);
+        }
+        35 => cluster.forget_leases(node),
         _ => cluster.weather = if cluster.rng.chance(6000) { FOUL } else { FAIR },
+    }
+}
+
+/// The store goes away for all, and every process or machine ends and starts.
+fn all_restart_in_the_dark(cluster: &mut Cluster) {
+    let until = cluster.now + cluster.rng.millis(500, 12_000);
+    for node in 0..cluster.machines.len() {
+        cluster.machines[node].store_down_until = until;
+        if cluster.rng.chance(2000) {
+            cluster.power_off(node);
+        }
+        cluster.restart(node);
     }
 }
 

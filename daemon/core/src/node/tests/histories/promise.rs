@@ -19,6 +19,7 @@ pub(super) fn keep(cluster: &mut Cluster) {
     until_all_are_members(cluster);
     match cluster.rng.below(8) {
         0..=2 if size > 1 => one_dies(cluster),
+        3 if size > 2 && cluster.remembers => all_restart_in_the_dark(cluster),
         3 if size > 2 => store_goes(cluster),
         4.. if size > 2 => minority_fails(cluster),
         _ => {}
@@ -138,6 +139,28 @@ fn store_goes(cluster: &mut Cluster) {
         let now: Vec<_> = vips.clone().map(|vip| cluster.answerers(vip)).collect();
         assert_eq!(now, before, "nothing moves while the store is away");
     }
+}
+
+/// The store goes away and every process is killed: all that was answered is answered again, by the same nodes.
+fn all_restart_in_the_dark(cluster: &mut Cluster) {
+    // Whatever moves for an even share has moved, and is remembered.
+    cluster.run(SECOND * 25);
+    let vips = 0..cluster.vips.len();
+    let before: Vec<_> = vips.clone().map(|vip| cluster.answerers(vip)).collect();
+    let until = cluster.now + SECOND * 60;
+    for node in 0..cluster.machines.len() {
+        cluster.machines[node].store_down_until = until;
+        cluster.restart(node);
+    }
+    // Until the last has started, and has waited for the store.
+    cluster.run(SECOND * 3);
+    until_all_answer(cluster, SECOND * 2);
+    for _ in 0..100 {
+        cluster.run(Duration::from_millis(50));
+        let now: Vec<_> = vips.clone().map(|vip| cluster.answerers(vip)).collect();
+        assert_eq!(now, before, "nothing moves in the dark");
+    }
+    cluster.counts.restarts_in_the_dark += 1;
 }
 
 /// Fewer than half of the granters fail in all ways at once: the others answer for everything.
