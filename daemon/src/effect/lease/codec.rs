@@ -1,7 +1,8 @@
-//! The form of a lease record on disk: one line of JSON below a line with its checksum.
+//! The form of a lease record: one line of JSON, in files below a line with its checksum.
 //!
-//! `landfall-lease 1 <FNV-1a 64 of the JSON, hexadecimal>` and a newline, then the JSON. A file that was
-//! cut short or damaged fails the checksum and is *torn*: its revision counts, its content does not.
+//! In a file: `landfall-lease 1 <FNV-1a 64 of the JSON, hexadecimal>` and a newline, then the JSON. A file that was
+//! cut short or damaged fails the checksum and is *torn*: its revision counts, its content does not. An object of
+//! the API server carries the JSON alone: what is sent there comes whole or not at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +76,12 @@ struct StoredHolder {
 
 /// A record, or nothing for a lease that was removed, as the bytes of a file.
 pub(super) fn encode(record: Option<&Record>) -> Vec<u8> {
+    let json = to_json(record);
+    format!("{MAGIC}{:016x}\n{json}\n", fnv64(json.as_bytes())).into_bytes()
+}
+
+/// A record, or nothing for a lease that was removed, as one line of JSON.
+pub(super) fn to_json(record: Option<&Record>) -> String {
     let stored = match record {
         None => Stored::Removed,
         Some(Record::Node(lease)) => Stored::Node {
@@ -109,8 +116,7 @@ pub(super) fn encode(record: Option<&Record>) -> Vec<u8> {
             .to_owned(),
         },
     };
-    let json = serde_json::to_string(&stored).expect("strings and numbers always have a JSON form");
-    format!("{MAGIC}{:016x}\n{json}\n", fnv64(json.as_bytes())).into_bytes()
+    serde_json::to_string(&stored).expect("strings and numbers always have a JSON form")
 }
 
 /// What the bytes of a file say; anything that is not whole is [`Content::Torn`].
@@ -125,6 +131,11 @@ fn decode_whole(bytes: &[u8]) -> Option<Content> {
     if u64::from_str_radix(sum, 16).ok()? != fnv64(json.as_bytes()) {
         return None;
     }
+    from_json(json)
+}
+
+/// What a line of JSON says; nothing where it is not the form of a lease.
+pub(super) fn from_json(json: &str) -> Option<Content> {
     let hex = |text: &str| u128::from_str_radix(text, 16).ok();
     Some(match serde_json::from_str(json).ok()? {
         Stored::Removed => Content::Absent,
