@@ -1,4 +1,4 @@
-//! Where leases are kept: the contract that files, and later Kubernetes and etcd, fulfil.
+//! Where leases are kept: the contract that files and the API server fulfil.
 //!
 //! A store is driven by two one-way roads, so that the election's thread never waits for it: writes are
 //! handed to [`LeaseStore::submit`], which returns at once, and everything that is seen or has ended
@@ -17,6 +17,7 @@ use std::sync::mpsc::SyncSender;
 use landfall_core::election::{Event, LeaseName, LeaseTable, Outcome, RequestId, Write};
 use landfall_core::node::Notice;
 
+use super::api_leases::ApiLeaseError;
 use super::files::FileLeaseError;
 
 #[cfg(doc)]
@@ -45,6 +46,9 @@ pub enum LeaseStoreError {
     /// The lease directory.
     #[error("lease files")]
     Files(#[from] FileLeaseError),
+    /// The API server.
+    #[error("leases in the API server")]
+    Api(#[from] ApiLeaseError),
     /// One lease could not be written.
     #[error("lease {name} could not be written")]
     Write {
