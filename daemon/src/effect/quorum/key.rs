@@ -1,10 +1,15 @@
-//! The key that the agents of one cluster share: what authenticates heartbeats.
+//! The key that the agents of one cluster share: what authenticates heartbeats. From a file, or where there is an API server
+//! from a Secret ([`shared_secret`]); the file goes first.
+
+mod shared;
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+pub use self::shared::{SECRET_NAME, Shared, SharedKeyError, Unconfirmed, shared_secret};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -59,6 +64,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
 impl Secret {
     /// Reads the file, or nothing where there is none.
     ///
@@ -82,13 +93,13 @@ impl Secret {
             let (path, length) = (path.to_owned(), text.len());
             return Err(KeyError::Short { path, length });
         }
-        Ok(Some(Self(text.as_bytes().to_vec())))
+        Ok(Some(Self::from(text)))
     }
 
     /// A secret with this text, for tests.
     #[cfg(test)]
     pub(crate) fn of(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self::from(text)
     }
 
     /// The key for `purpose`: tags made for one purpose are of no use for another.
