@@ -10,6 +10,7 @@
 //! directory does not get around.
 
 pub mod client;
+pub mod health;
 pub mod report;
 pub mod server;
 pub mod snapshot;

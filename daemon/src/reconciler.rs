@@ -9,15 +9,18 @@
 //!
 //! What is observed of leases and announcements changes no plan; it goes with the plan into the chronicle of Services.
 //!
+//! It turns once a second though nothing happens, so that its [`Pulse`] tells that it lives.
+//!
 //! When cancelled it stops between two plans; receivers keep the last plan. It ends too when every source has.
 
+mod pulse;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use landfall_core::election::{DesiredVips, LeaseName};
 use landfall_core::model::{
@@ -29,6 +32,7 @@ use landfall_core::plan::chronicle::{Accounts, Chronicle};
 use landfall_core::plan::service_table::ServiceTable;
 use landfall_core::plan::{Plan, PlanSettings, Planner};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -37,8 +41,12 @@ use crate::effect::liveness::DeadNodes;
 use crate::effect::membership::Peers;
 use crate::source::Batch;
 
+pub use pulse::Pulse;
+
 /// Batches folded before a plan is made regardless, so that an endless burst does not starve the effects.
 const BURST: usize = 64;
+/// How often it turns at least.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Addresses of each lease, with the interfaces this node announces them on.
 pub type VipInterfaces = BTreeMap<LeaseName, BTreeMap<IpAddr, BTreeSet<LinkIndex>>>;
@@ -81,6 +89,8 @@ pub struct Published {
     pub plan: watch::Receiver<Arc<Plan>>,
     /// Conditions and events of Services; none until every source has synced.
     pub accounts: watch::Receiver<Accounts>,
+    /// When the reconciler last turned.
+    pub pulse: Pulse,
 }
 
 /// The task's state.
@@ -95,6 +105,7 @@ pub struct Reconciler {
     proposal: watch::Sender<Option<Arc<Proposal>>>,
     plan: watch::Sender<Arc<Plan>>,
     accounts: watch::Sender<Accounts>,
+    pulse: Pulse,
 }
 
 impl Reconciler {
@@ -109,6 +120,7 @@ impl Reconciler {
         let (accounts, accounts_seen) = watch::channel(Accounts::default());
         let chronicle = Chronicle::new(settings.node.clone());
         let planner = Planner::new(settings);
+        let pulse = Pulse::new();
         let published = Published {
             links: links_seen,
             table: table_seen,
@@ -117,6 +129,7 @@ impl Reconciler {
             proposal: proposal_seen,
             plan: plan_seen,
             accounts: accounts_seen,
+            pulse: pulse.clone(),
         };
         (
             Self {
@@ -129,6 +142,7 @@ impl Reconciler {
                 proposal,
                 plan,
                 accounts,
+                pulse,
             },
             published,
         )
@@ -144,7 +158,10 @@ impl Reconciler {
         inputs.leases.mark_changed();
         inputs.conflicts.mark_changed();
         inputs.announced.mark_changed();
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.pulse.beat();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
@@ -159,6 +176,7 @@ impl Reconciler {
                 () = changed(&mut inputs.leases) => {}
                 () = changed(&mut inputs.conflicts) => {}
                 () = changed(&mut inputs.announced) => {}
+                _ = beat.tick() => continue,
             }
             self.observe(&mut inputs);
             self.publish();

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use landfall_core::model::{ObjectError, ServiceName, Severity};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::health::Check;
 use crate::objects::Condition;
 
 /// Answers the admin socket's questions from what the rooms published last. Called on a blocking
@@ -36,6 +37,10 @@ pub trait Snapshot: Send + Sync + 'static {
     /// # Errors
     /// It cannot be kept; says why, and what to do.
     fn set_drained(&self, drained: bool) -> Result<Drain, String>;
+    /// Whether the agent's loops turn.
+    fn live(&self) -> Vec<Check>;
+    /// Whether the agent serves what its sources want.
+    fn ready(&self) -> Vec<Check>;
 }
 
 /// The whole agent at a glance.

@@ -14,6 +14,7 @@ use landfall_core::quorum::record::MemberRecord;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::api::health::{self, Check};
 use crate::api::report;
 use crate::api::snapshot::{
     Address, Announcement, Complaint, Drain, Frontend, Ground, HandOver, Lease, LeaseStore, Level,
@@ -26,8 +27,10 @@ use crate::effect::history::History;
 use crate::effect::lease::{LeaseHandle, LeaseState, clock};
 use crate::effect::moved::MovedReport;
 use crate::effect::quorum::task::QuorumHandle;
+use crate::reconciler::Pulse;
 
 use super::drain::DrainMark;
+use super::notify;
 use super::rooms::Rooms;
 
 /// How long the election's thread is waited for when somebody asks for its table.
@@ -41,6 +44,7 @@ pub(super) struct Reports {
     runtime: Handle,
     plan: watch::Receiver<Arc<Plan>>,
     accounts: watch::Receiver<Accounts>,
+    pulse: Pulse,
     leases: LeaseHandle,
     lease_state: watch::Receiver<LeaseState>,
     datapath: watch::Receiver<DatapathReport>,
@@ -66,6 +70,7 @@ impl Reports {
             runtime: Handle::current(),
             plan: rooms.published.plan.clone(),
             accounts: rooms.published.accounts.clone(),
+            pulse: rooms.published.pulse.clone(),
             leases: rooms.leases.clone(),
             lease_state: rooms.leases.state(),
             datapath: rooms.datapath.clone(),
@@ -88,10 +93,12 @@ impl Reports {
 
     /// The election's table; an empty one if its thread does not answer, which status tells by the store's trouble.
     fn lease_table(&self) -> LeaseTable {
+        self.ask_for_leases().unwrap_or_default()
+    }
+
+    fn ask_for_leases(&self) -> Option<LeaseTable> {
         let asked = tokio::time::timeout(PATIENCE, self.leases.leases());
-        self.runtime
-            .block_on(async { asked.await.ok()?.ok() })
-            .unwrap_or_default()
+        self.runtime.block_on(async { asked.await.ok()?.ok() })
     }
 
     fn announced_here(&self, plan: &Plan) -> Vec<Announcement> {
@@ -342,6 +349,19 @@ impl Snapshot for Reports {
         told.map_err(|_| "the election has ended; see the agent's log".to_owned())?;
         tracing::info!(drained, "asked to hand over, or to take part again");
         Ok(self.drain())
+    }
+
+    fn live(&self) -> Vec<Check> {
+        health::live(self.pulse.age(), self.ask_for_leases().is_some())
+    }
+
+    fn ready(&self) -> Vec<Check> {
+        health::ready(
+            notify::is_stopping(),
+            &self.plan.borrow(),
+            &self.lease_state.borrow(),
+            &self.datapath.borrow(),
+        )
     }
 }
 

@@ -448,3 +448,31 @@ async fn a_slice_of_a_service_that_is_not_there_yet_counts_once_it_comes() {
     let served = |plan: &Plan| plan.table.frontends.values().any(|f| f.backends.len() == 1);
     agent.store_until(served).await;
 }
+
+#[tokio::test]
+async fn a_reconciler_without_news_still_shows_that_it_lives() {
+    let agent = Agent::start();
+    let pulse = agent.published.pulse.clone();
+    // It turns by itself: the age of the last turn goes up, and down again.
+    for turn in 0..2 {
+        let beaten = async {
+            let mut before = pulse.age();
+            loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let age = pulse.age();
+                if age < before {
+                    return;
+                }
+                before = age;
+            }
+        };
+        timeout(PATIENCE, beaten)
+            .await
+            .unwrap_or_else(|_| panic!("turn {turn} never came"));
+    }
+    agent.cancel.cancel();
+    agent.task.await.expect("it ends in order");
+    let stopped = pulse.age();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(pulse.age() > stopped);
+}
