@@ -198,7 +198,10 @@ mod tests {
         let began = event("ResponseStarted", "a");
         let ended = event("ResponseComplete", "a");
         let first = Audit::parse(&format!("{began}\n")).unwrap();
-        let text = format!("{began}\n{ended}\n{}\n{{\"audit", event("ResponseStarted", "b"));
+        let text = format!(
+            "{began}\n{ended}\n{}\n{{\"audit",
+            event("ResponseStarted", "b")
+        );
         let audit = Audit::parse(&text).unwrap();
         assert_eq!(audit.by_kind(), [("watch services".to_owned(), 2)]);
         assert_eq!(audit.count_from("10.10.200.11".parse().unwrap()), 2);

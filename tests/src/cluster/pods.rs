@@ -87,7 +87,11 @@ impl Api {
 
     /// Takes the labels off a pod that Services select it by.
     pub(super) fn unlist_pod(&self, pod: &Pod) -> Result<()> {
-        let none = pod.spec().labels.keys().map(|key| (key.clone(), Value::Null));
+        let none = pod
+            .spec()
+            .labels
+            .keys()
+            .map(|key| (key.clone(), Value::Null));
         let none: serde_json::Map<String, Value> = none.collect();
         let patch = json!({"metadata": {"labels": none}});
         let place = Resource::pod(pod.name());

@@ -119,9 +119,7 @@ mod tests {
     #[test]
     fn objects_are_where_the_server_has_them() {
         let place = |object: Value| Resource::of(&object).unwrap().to_string();
-        let named = |version: &str, kind: &str| {
-            json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a"}})
-        };
+        let named = |version: &str, kind: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"name": "a"}});
         assert_eq!(
             place(named("v1", "Service")),
             "/api/v1/namespaces/default/services/a"

@@ -38,7 +38,10 @@ impl Way {
     pub(super) fn open(host: &Host, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Result<Self> {
         let listener = host.run(|| TcpListener::bind(from));
         let listener = listener.with_context(|| format!("listen at {from:?}"))?;
-        let (delay_us, closed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (delay_us, closed) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (delay, shut) = (Arc::clone(&delay_us), Arc::clone(&closed));
         let doorkeeper = host.spawn("way", move || {
             for inside in listener.incoming() {

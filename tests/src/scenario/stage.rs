@@ -117,7 +117,9 @@ impl StageBuilder {
     /// # Errors
     /// When it does not come up.
     pub fn start(self) -> Result<Stage> {
-        let mut builder = Lab::builder().nodes(self.nodes).settings(self.common.clone());
+        let mut builder = Lab::builder()
+            .nodes(self.nodes)
+            .settings(self.common.clone());
         if self.second_lan {
             builder = builder.second_lan();
         }

@@ -1,9 +1,17 @@
 //! The cluster itself: it comes up whole and quickly, its pods are on the LAN, each component may do
-//! what its role says and no more, and nothing is left of it.
+//! what its role says and no more, and nothing is left of it. And Landfall on it: what must hold on
+//! plain machines must hold here, from the same scenario code, and more that only a cluster asks for.
 
+mod failover;
 mod faults;
+mod first_answer;
 mod objects;
+mod outage;
 mod pods;
+mod rbac;
+mod reach;
+mod requests;
+mod scenarios;
 mod traces;
 
 use std::net::IpAddr;
@@ -11,13 +19,27 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use landfall_tests::cluster::programs::Programs;
-use landfall_tests::cluster::{AGNHOST_IMAGE, API_PORT, Cluster};
+use landfall_tests::cluster::{AGNHOST_IMAGE, API_PORT, Access, Cluster};
+use landfall_tests::lab::settings::Common;
+use landfall_tests::scenario::{Stage, StageBuilder};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn start() -> Result<Cluster> {
     Cluster::builder().start(&Programs::find_or_build()?)
+}
+
+/// A stage on a cluster of three nodes, with agents that learn of it from the API.
+fn stage(builder: StageBuilder) -> Result<Stage> {
+    let cluster = Cluster::builder().agents(Common::default());
+    builder.start_on(cluster.start(&Programs::find_or_build()?)?)
+}
+
+/// The cluster that a stage is on.
+fn access(stage: &Stage) -> &Access {
+    let access = stage.cluster.as_ref();
+    access.expect("the stage was started on a cluster")
 }
 
 /// Pods of Kubernetes' test image that a Deployment makes, one on each node, and the Service
