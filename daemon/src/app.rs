@@ -18,13 +18,14 @@
 //! and the pinned programs forward on.
 
 mod drain;
+mod home;
 mod notify;
+mod options;
 mod reports;
 mod rooms;
 mod signals;
 mod stage;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +36,10 @@ use tracing::{error, info};
 
 use crate::api::server::Server;
 use crate::api::snapshot::Snapshot;
-use crate::config::{Loaded, MetricsListen, Settings, SourceKind};
+use crate::config::{Loaded, MetricsListen, Settings};
 use crate::telemetry::{self, exporter};
 
+use home::Home;
 use reports::Reports;
 use rooms::Rooms;
 use signals::Signals;
@@ -77,7 +79,7 @@ pub fn main(loaded: Loaded) -> anyhow::Result<()> {
 async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
     let mut signals = Signals::install().context("cannot listen to signals")?;
     let failed = CancellationToken::new();
-    check_source(&settings, &|name| std::env::var_os(name).is_some())?;
+    let home = Home::find(&settings).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         node = settings.node.name,
@@ -86,8 +88,8 @@ async fn run(settings: Arc<Settings>) -> anyhow::Result<()> {
 
     // Before anything counts.
     let metrics = exporter::install()?;
-    let rooms = Rooms::start(&settings, &failed)?;
-    let reports: Arc<dyn Snapshot> = Arc::new(Reports::new(Arc::clone(&settings), &rooms));
+    let rooms = Rooms::start(&settings, &home, &failed).await?;
+    let reports: Arc<dyn Snapshot> = Arc::new(Reports::new(Arc::clone(&settings), home, &rooms));
     let looking = Stage::new("looking", &failed);
     serve_metrics(&settings, metrics, &looking, &reports).await;
     let server = Server::bind(&settings.api.socket)?;
@@ -138,49 +140,5 @@ async fn serve_metrics(
             %address, %error,
             "metrics are not served; set metrics.listen to a free address, or to \"off\""
         ),
-    }
-}
-
-/// Refuses sources this version does not have. A kubeconfig in a home directory is a person's, not
-/// the daemon's, and is not looked for.
-fn check_source(settings: &Settings, is_set: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
-    const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-    let remedy = "set source.kind to \"manifests\"";
-    match settings.source.kind {
-        SourceKind::Manifests => Ok(()),
-        SourceKind::Kubernetes => {
-            bail!("source.kind: this version reads manifest directories only; {remedy}")
-        }
-        SourceKind::Auto if is_set("KUBECONFIG") => bail!(
-            "source.kind: KUBECONFIG is set, and this version reads manifest directories only; \
-             unset it, or {remedy}"
-        ),
-        SourceKind::Auto if Path::new(TOKEN).exists() => bail!(
-            "source.kind: this is a pod with a service account, and this version reads manifest \
-             directories only; {remedy}"
-        ),
-        SourceKind::Auto => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kubernetes_source_is_refused_with_what_to_write() {
-        let mut settings = Settings::default();
-        assert!(check_source(&settings, &|_| false).is_ok());
-        let refusal = check_source(&settings, &|name| name == "KUBECONFIG").expect_err("refused");
-        assert!(
-            refusal
-                .to_string()
-                .contains("set source.kind to \"manifests\""),
-            "{refusal}"
-        );
-        settings.source.kind = SourceKind::Kubernetes;
-        assert!(check_source(&settings, &|_| false).is_err());
-        settings.source.kind = SourceKind::Manifests;
-        assert!(check_source(&settings, &|_| true).is_ok());
     }
 }

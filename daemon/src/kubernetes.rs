@@ -42,6 +42,15 @@ pub enum Access {
     ServiceAccount,
 }
 
+/// The server, as this agent reaches it. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiServer {
+    /// For whatever is asked.
+    pub client: Client,
+    /// Where it is, for people.
+    pub url: String,
+}
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -80,11 +89,11 @@ pub fn access(kubeconfig: &str, variable: Option<&std::ffi::OsStr>) -> Option<Ac
     Path::new(TOKEN).exists().then_some(Access::ServiceAccount)
 }
 
-/// A client for the server. Does not connect yet: a server that is away now is waited for by those who ask.
+/// The server. Does not connect yet: one that is away now is waited for by those who ask.
 ///
 /// # Errors
 /// What is written down about the server cannot be used.
-pub async fn client(access: &Access) -> Result<Client, AccessError> {
+pub async fn server(access: &Access) -> Result<ApiServer, AccessError> {
     let config = match access {
         Access::ServiceAccount => Config::incluster_env().map_err(AccessError::ServiceAccount)?,
         Access::Kubeconfig(path) => {
@@ -99,7 +108,10 @@ pub async fn client(access: &Access) -> Result<Client, AccessError> {
                 .map_err(failed)?
         }
     };
-    build(&config).map_err(AccessError::Client)
+    Ok(ApiServer {
+        client: build(&config).map_err(AccessError::Client)?,
+        url: config.cluster_url.to_string(),
+    })
 }
 
 fn build(config: &Config) -> kube::Result<Client> {
@@ -142,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn a_kubeconfig_that_is_not_there_is_named_with_what_to_do() {
         let access = Access::Kubeconfig("/not/there".into());
-        let error = client(&access).await.err().expect("refused").to_string();
+        let error = server(&access).await.err().expect("refused").to_string();
         assert!(error.contains("/not/there"), "{error}");
         assert!(error.contains("kubernetes.kubeconfig"), "{error}");
     }

@@ -30,6 +30,7 @@ use crate::effect::quorum::task::QuorumHandle;
 use crate::reconciler::Pulse;
 
 use super::drain::DrainMark;
+use super::home::Home;
 use super::notify;
 use super::rooms::Rooms;
 
@@ -39,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The receivers of what the rooms publish.
 pub(super) struct Reports {
     settings: Arc<Settings>,
+    home: Home,
     node: NodeName,
     started: Timestamp,
     runtime: Handle,
@@ -62,10 +64,11 @@ pub(super) struct Reports {
 
 impl Reports {
     /// Reports of an agent that starts now.
-    pub(super) fn new(settings: Arc<Settings>, rooms: &Rooms) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, home: Home, rooms: &Rooms) -> Self {
         Self {
             node: NodeName::new(settings.node.name.as_str()),
             settings,
+            home,
             started: Timestamp::now(),
             runtime: Handle::current(),
             plan: rooms.published.plan.clone(),
@@ -143,7 +146,7 @@ impl Reports {
             object: String::new(),
             field: String::new(),
             problem: "the lease store was not read since this agent started; it goes by what the node remembers, and changes nothing".to_owned(),
-            remedy: "make the lease directory readable".to_owned(),
+            remedy: self.home.leases_remedy().to_owned(),
             severity: Level::Warning,
         });
         let trouble = state.trouble.iter().map(|trouble| Complaint {
@@ -151,7 +154,10 @@ impl Reports {
             object: String::new(),
             field: String::new(),
             problem: trouble.clone(),
-            remedy: "make the lease directory usable; what is announced stays as long as its leases are good".to_owned(),
+            remedy: format!(
+                "{}; what is announced stays as long as its leases are good",
+                self.home.leases_remedy()
+            ),
             severity: Level::Error,
         });
         trouble.chain(remembered).collect()
@@ -213,8 +219,8 @@ impl Snapshot for Reports {
             started: self.started,
             now: Timestamp::now(),
             sources: vec![Source {
-                name: "manifests".to_owned(),
-                from: self.settings.source.manifests_dir.display().to_string(),
+                name: self.home.name().to_owned(),
+                from: self.home.place(&self.settings),
                 synced: plan.complete && plan.recalled.is_empty(),
             }],
             services: ServiceCounts {
@@ -224,7 +230,7 @@ impl Snapshot for Reports {
                 backends: counts.backends,
             },
             leases: LeaseStore {
-                store: self.settings.state.lease_dir.display().to_string(),
+                store: self.home.lease_store(&self.settings).display().to_string(),
                 held: services.iter().filter(|lease| lease.ours).count() as u64,
                 total: services.len() as u64,
                 renewed_ms_ago: self.renewed_ms_ago(&table),

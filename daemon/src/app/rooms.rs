@@ -5,46 +5,41 @@
 //! waited for.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use landfall_arp_responder::takeover::AnnounceTiming;
-use landfall_arp_responder::{AnswerCounts, Deadline, ResponderTask, Timing};
-use landfall_core::election::{BootId, Content, Identity, Incarnation, LeaseName, Record, Term};
+use landfall_arp_responder::{AnswerCounts, Deadline, ResponderTask};
+use landfall_core::election::{BootId, Identity, Incarnation, Term};
 use landfall_core::model::{AnnounceReport, NodeName, SourceId};
-use landfall_core::node::no_key;
 use landfall_core::plan::PlanSettings;
 use landfall_core::quorum::record::MemberRecord;
-use landfall_core::quorum::{self as core_quorum, Durable, Quorum};
+use landfall_core::quorum::{self as core_quorum, Quorum};
 use landfall_ebpf::announce::{Announcements, DeadlineCell};
-use landfall_ebpf::attach::Hook;
 use landfall_ebpf::counters::Counters;
-use landfall_ebpf::loader::{self, Loaded};
+use landfall_ebpf::loader::Loaded;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::config::{AttachMode, ForwardMode, Responder, Settings};
+use crate::config::Settings;
 use crate::effect::announce::{self, Announce, AnnouncedTable, KernelDeadline};
-use crate::effect::assignments::AssignmentFiles;
-use crate::effect::datapath::{self, Attach, Datapath, DatapathReport, Flows, Mode};
+use crate::effect::datapath::{self, Datapath, DatapathReport, Flows};
 use crate::effect::history::History;
-use crate::effect::lease::{
-    FileLeases, LeaseDirectory, LeaseHandle, LeaseMemory, LeaseTask, clock,
-};
+use crate::effect::lease::{LeaseHandle, LeaseMemory, LeaseTask, clock};
 use crate::effect::moved::{self, MovedReport};
 use crate::effect::quorum::disk::Disk;
 use crate::effect::quorum::gate::Gate;
-use crate::effect::quorum::key::Secret;
 use crate::effect::quorum::link;
 use crate::effect::quorum::task::QuorumHandle;
 use crate::effect::{liveness, membership, quorum};
 use crate::reconciler::{self, Published, Reconciler};
-use crate::source::{Batch, ClassPolicy, links, manifest};
+use crate::source::{Batch, links};
 
 use super::drain::DrainMark;
+use super::home::{self, Home};
+use super::options;
 use super::stage::Stage;
 
 /// Batches that wait for the reconciler; sources wait beyond that.
@@ -81,8 +76,9 @@ impl Rooms {
     ///
     /// # Errors
     /// Something without which nothing works cannot be had: the data path's maps, the lease directory, netlink.
-    pub(super) fn start(
+    pub(super) async fn start(
         settings: &Settings,
+        home: &Home,
         failed: &tokio_util::sync::CancellationToken,
     ) -> anyhow::Result<Self> {
         let node = NodeName::new(settings.node.name.as_str());
@@ -92,45 +88,32 @@ impl Rooms {
         let mut threads = Vec::new();
 
         let mut loaded =
-            Loaded::open(&options(settings)).context("the data path cannot be loaded")?;
+            Loaded::open(&options::loader(settings)).context("the data path cannot be loaded")?;
         let announcements = Announcements::take(&mut loaded);
         let cell = DeadlineCell::take(&mut loaded);
-        let (datapath, path) = Datapath::new(loaded, datapath_options(settings, &node)?)?;
+        let (datapath, path) = Datapath::new(loaded, options::datapath(settings, &node)?)?;
         let (flows, datapath_report) = (path.flows, path.report);
 
         let deadline = Deadline::new();
-        let lease_dir = settings.state.lease_dir.clone();
         let identity = identity(&node)?;
-        let secret = Secret::read(&settings.l2.key_file)?;
+        let secret = home.secret(settings, &effects).await?;
         let disk = Disk::new(&settings.state.dir);
         let durable = disk
             .load()
             .context("what this node has refused is not known")?;
-        let memory = LeaseMemory::new(&settings.state.dir, node.clone(), &lease_dir);
+        let store = home.lease_store(settings);
+        let memory = LeaseMemory::new(&settings.state.dir, node.clone(), &store);
         let remembers = memory.load().is_some();
         if secret.is_none() {
-            refuse_without_key(&lease_dir, &node, durable.as_ref(), remembers)?;
+            home::refuse_without_key(&store, &node, durable.as_ref(), remembers)?;
         }
         let gate = Arc::new(Gate::new(KernelDeadline::new(cell, deadline.clone())));
         let joined = Arc::new(OnceLock::new());
         let (link, members) = link::link(gate.clone(), joined.clone(), secret.is_some());
         let history = History::default();
-        let (lease_task, leases) = LeaseTask::start(
-            identity.clone(),
-            settings.l2.election(),
-            link,
-            history.clone(),
-            memory,
-            |events| {
-                let opened = if remembers {
-                    FileLeases::reopen(&lease_dir, events)
-                } else {
-                    FileLeases::open(&lease_dir, events)
-                };
-                opened.map_err(anyhow::Error::new)
-            },
-        )
-        .context("leases cannot be kept")?;
+        let election = (identity.clone(), settings.l2.election());
+        let kept = home.keep_leases(settings, election, link, history.clone(), memory);
+        let (lease_task, leases) = kept.context("leases cannot be kept")?;
 
         let mark = DrainMark::new(&settings.state.dir);
         if mark.is_set() {
@@ -138,14 +121,15 @@ impl Rooms {
             leases.drain(true).context("the election has ended")?;
         }
 
-        let sources_wanted = [SourceId::Manifests, SourceId::Links].into();
+        let sources_wanted = [home.source(), SourceId::Links].into();
         let plan_settings = PlanSettings {
             node: node.clone(),
             endpoints: Default::default(),
             sources: sources_wanted,
         };
         let (reconciler, published) = Reconciler::new(plan_settings);
-        let (membership, of_peers) = membership::MembershipTask::new(node.clone(), leases.clone());
+        let (membership, of_peers) =
+            membership::MembershipTask::new(node.clone(), leases.clone(), home.elects_allocator());
         let peers = of_peers.peers;
 
         let quorum = quorum::task::Inputs {
@@ -193,26 +177,21 @@ impl Rooms {
             .context("nodes cannot be told of moved flows")?;
         threads.push(thread);
 
-        let files = AssignmentFiles::open(
-            &lease_dir.join("assignments"),
-            &settings.state.dir,
-            remembers,
-        )
-        .context("assignments cannot be kept")?;
+        let store = home.assignments(settings, &node, remembers)?;
         let (assigned, assignments) = watch::channel(None);
-        let (follower, publish, token) = (files.clone(), assigned.clone(), effects.token());
-        threads.push(spawn_thread("landfall-assign", move || {
-            follower.follow(&publish, &token)
-        })?);
+        effects.spawn(
+            "the record of assignments",
+            store.clone().follow(assigned.clone(), effects.token()),
+        );
         effects.spawn(
             "remembered assignments",
-            files
+            store
                 .clone()
                 .recall_in_time(assigned.clone(), effects.token()),
         );
         effects.spawn(
             "assignments",
-            files.write_proposals(published.proposal.clone(), assigned, effects.token()),
+            store.write_proposals(published.proposal.clone(), assigned, effects.token()),
         );
 
         let inputs = datapath::Inputs {
@@ -232,12 +211,12 @@ impl Rooms {
 
         let (announce, told) = Announce::new(
             announcements,
-            responder(settings.l2.responder),
+            options::responder(settings.l2.responder),
             leases.clone(),
         );
         let (events, socket_events) = mpsc::channel(SOCKET_EVENTS);
         let responder = ResponderTask::spawn(
-            timing(settings),
+            options::timing(settings),
             told.desired,
             deadline,
             events,
@@ -263,13 +242,14 @@ impl Rooms {
         };
         effects.spawn("membership", membership.run(inputs, effects.token()));
 
+        let allocating = home.allocating(settings, &node, of_peers.allocating, &effects);
         let (batches, waiting) = mpsc::channel(BATCHES);
         let inputs = reconciler::Inputs {
             batches: waiting,
             peers,
             dead: alive.dead,
             assignments,
-            allocating: of_peers.allocating,
+            allocating,
             conflicts: of_peers.conflicts,
             leases: leases.state(),
             announced: told.reports.clone(),
@@ -280,18 +260,7 @@ impl Rooms {
             "interfaces",
             link_source.run(batches.clone(), sources.token()),
         );
-        let manifests = manifest::ManifestSettings {
-            directory: settings.source.manifests_dir.clone(),
-            state: settings.state.dir.clone(),
-            class: ClassPolicy {
-                without_class: settings.services.without_class,
-                cilium: settings.services.cilium,
-            },
-        };
-        sources.spawn(
-            "manifests",
-            manifest::run(manifests, batches.clone(), sources.token()),
-        );
+        home.spawn_source(settings, &sources, batches.clone());
 
         Ok(Self {
             published,
@@ -363,115 +332,10 @@ fn spawn_thread(
         .with_context(|| format!("thread {name} cannot be started"))
 }
 
-fn options(settings: &Settings) -> loader::Options {
-    let path = &settings.datapath;
-    loader::Options {
-        bpffs: path.bpffs.clone(),
-        max_frontends: path.max_frontends,
-        max_backends: path.max_backends,
-        max_rows: path.max_rows,
-        max_connections: path.max_connections,
-    }
-}
-
-fn datapath_options(settings: &Settings, node: &NodeName) -> anyhow::Result<datapath::Options> {
-    let path = &settings.datapath;
-    let interfaces = path
-        .interfaces
-        .iter()
-        .map(|text| regex::Regex::new(text))
-        .collect::<Result<_, _>>();
-    Ok(datapath::Options {
-        node: node.clone(),
-        attach: match path.attach {
-            AttachMode::Auto => Attach::Auto,
-            AttachMode::Xdp => Attach::Only(Hook::XdpNative),
-            AttachMode::XdpGeneric => Attach::Only(Hook::XdpGeneric),
-            AttachMode::Tcx => Attach::Only(Hook::Tcx),
-            AttachMode::Clsact => Attach::Only(Hook::Clsact),
-        },
-        mode: match path.mode {
-            ForwardMode::Auto => Mode::Auto,
-            ForwardMode::L2Dsr => Mode::L2Dsr,
-            ForwardMode::Snat => Mode::Snat,
-        },
-        interfaces: interfaces
-            .context("datapath.interfaces holds what is no regular expression")?,
-        cgroup: cgroup(&path.cgroup_root),
-    })
-}
-
-/// The cgroup of local clients: as set, or the root of the cgroup v2 mount.
-fn cgroup(setting: &str) -> Option<PathBuf> {
-    if setting != "auto" {
-        return Some(PathBuf::from(setting));
-    }
-    let found = fs::read_to_string("/proc/self/mounts")
-        .ok()
-        .and_then(|mounts| {
-            let mut mounts = mounts
-                .lines()
-                .map(|line| line.split(' ').collect::<Vec<_>>());
-            mounts
-                .find(|fields| fields.get(2) == Some(&"cgroup2"))
-                .map(|fields| PathBuf::from(fields[1]))
-        });
-    if found.is_none() {
-        warn!("no cgroup v2 file system is mounted; this node's own clients do not reach services");
-    }
-    found
-}
-
-fn responder(setting: Responder) -> announce::Responder {
-    match setting {
-        Responder::Auto => announce::Responder::Auto,
-        Responder::Kernel => announce::Responder::Kernel,
-        Responder::Socket => announce::Responder::Socket,
-    }
-}
-
-fn timing(settings: &Settings) -> Timing {
-    let refresh = settings.l2.announce_interval;
-    Timing {
-        announce: AnnounceTiming {
-            refresh,
-            ..AnnounceTiming::default()
-        },
-        ..Timing::default()
-    }
-}
-
 fn quorum_identity(me: &Identity) -> core_quorum::Identity {
     core_quorum::Identity {
         node: me.node.clone(),
         incarnation: me.incarnation,
-    }
-}
-
-/// Refuses to start beside other nodes without the key that heartbeats need. A store that was there before may be away now:
-/// then what this node has on disk says who the others are, and the election's thread when the store is back.
-fn refuse_without_key(
-    lease_dir: &Path,
-    node: &NodeName,
-    durable: Option<&Durable>,
-    remembers: bool,
-) -> anyhow::Result<()> {
-    let known = durable.and_then(|durable| durable.record.as_ref());
-    let others = known.and_then(|record| record.members.iter().find(|member| *member != node));
-    match others {
-        Some(other) if remembers => anyhow::bail!(no_key(other)),
-        None if remembers => return Ok(()),
-        _ => {}
-    }
-    let directory = LeaseDirectory::open(lease_dir)?;
-    let Some((_, Content::Record(Record::Members(record)))) =
-        directory.highest(&LeaseName::members())?
-    else {
-        return Ok(());
-    };
-    match record.members.iter().find(|member| *member != node) {
-        Some(other) => anyhow::bail!(no_key(other)),
-        None => Ok(()),
     }
 }
 

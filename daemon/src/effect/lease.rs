@@ -4,8 +4,11 @@
 //! (confirmations); feeds the store, the kernel's deadline ([`DeadlineSink`]) and the set of VIPs to answer
 //! for ([`LeaseState`]). See [`task`] for its thread.
 
+mod api_leases;
 pub mod clock;
 mod codec;
+#[cfg(test)]
+mod contract;
 mod file_leases;
 mod files;
 mod memory;
@@ -13,6 +16,7 @@ mod store;
 pub mod task;
 mod watch;
 
+pub use api_leases::{ApiLeaseError, ApiLeases};
 pub use file_leases::FileLeases;
 pub use files::{FileLeaseError, LeaseDirectory};
 pub use memory::LeaseMemory;

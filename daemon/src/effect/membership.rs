@@ -39,6 +39,8 @@ pub struct Inputs {
 pub struct MembershipTask {
     node: NodeName,
     handle: LeaseHandle,
+    /// The allocator is the holder of a lease of the election; else it is chosen elsewhere.
+    elects_allocator: bool,
     peers: watch::Sender<Peers>,
     allocating: watch::Sender<bool>,
     conflicts: watch::Sender<PeerConflicts>,
@@ -62,14 +64,15 @@ pub struct Outputs {
 }
 
 impl MembershipTask {
-    /// The task, with what it feeds.
-    pub fn new(node: NodeName, handle: LeaseHandle) -> (Self, Outputs) {
+    /// The task, with what it feeds. Without `elects_allocator` the node never allocates by the word of this task.
+    pub fn new(node: NodeName, handle: LeaseHandle, elects_allocator: bool) -> (Self, Outputs) {
         let (peers, peers_seen) = watch::channel(None);
         let (allocating, allocating_seen) = watch::channel(false);
         let (conflicts, conflicts_seen) = watch::channel(Arc::default());
         let task = Self {
             node,
             handle,
+            elects_allocator,
             peers,
             allocating,
             conflicts,
@@ -131,9 +134,11 @@ impl MembershipTask {
         resigned: &Resigned,
     ) -> Result<(), super::lease::Closed> {
         let mut wanted = desired.cloned().unwrap_or_default();
-        let mut candidates = BTreeSet::clone(&leases.live);
-        candidates.insert(self.node.clone());
-        wanted.insert(LeaseName::allocator(), candidates);
+        if self.elects_allocator {
+            let mut candidates = BTreeSet::clone(&leases.live);
+            candidates.insert(self.node.clone());
+            wanted.insert(LeaseName::allocator(), candidates);
+        }
         leave_to_others(&mut wanted, &leases.live, |node, lease| {
             let theirs = || {
                 self.resigned
