@@ -18,6 +18,7 @@ mod failure;
 mod feed;
 mod kind;
 mod object;
+mod operator;
 mod pause;
 mod shelf;
 mod state;
@@ -40,7 +41,8 @@ pub use self::state::{Content, KindState, SourceState, Trouble};
 use self::copy::{Copied, Copy};
 use self::discovery::{Discovery, Served};
 use self::failure::Failure;
-use self::feed::{Feed, News, Word};
+use self::feed::{Feed, Ground, News, Word};
+use self::operator::Operator;
 use self::shelf::Shelf;
 use self::state::Ledger;
 use super::{Batch, ClassPolicy};
@@ -149,10 +151,26 @@ fn start(
     for kinds in [Some(WatchedKind::OWN), twins].into_iter().flatten() {
         let (served, seen) = watch::channel(Served::default());
         let asked = Arc::new(Notify::new());
-        for kind in kinds {
-            let feed = feed(kind).run_custom(seen.clone(), Arc::clone(&asked));
+        // Landfall's own kinds are nobody else's.
+        let (running, theirs) = watch::channel(Some(false));
+        if kinds[0].is_cilium() {
+            running.send_replace(None);
+            let operator = Operator {
+                client: client.clone(),
+                served: seen.clone(),
+                running: running.clone(),
+            };
             let ending = ending.clone();
-            tasks.spawn(async move { ending.run_until_cancelled(feed).await });
+            tasks.spawn(async move { ending.run_until_cancelled(operator.run()).await });
+        }
+        for kind in kinds {
+            let ground = Ground {
+                served: seen.clone(),
+                asked: Arc::clone(&asked),
+                theirs: theirs.clone(),
+            };
+            let (feed, ending) = (feed(kind), ending.clone());
+            tasks.spawn(async move { ending.run_until_cancelled(feed.run_custom(ground)).await });
         }
         let client = client.clone();
         let discovery = Discovery {
@@ -236,6 +254,10 @@ impl Task<'_> {
             Word::Absent { .. } => {
                 let failure = Failure::plain("the server does not know the kind any more");
                 self.ledger.trouble(kind, failure);
+            }
+            Word::LeftAlone => {
+                self.shelf.replace(kind, Vec::new());
+                self.ledger.content(kind, Content::LeftAlone);
             }
             Word::Well => self.ledger.well(kind),
             Word::Trouble(failure) => self.ledger.trouble(kind, failure),

@@ -60,10 +60,23 @@ pub(super) enum Word {
         /// Not for some seconds.
         confirmed: bool,
     },
+    /// Somebody else's operator looks after the kind.
+    LeftAlone,
     /// The kind can be read.
     Well,
     /// The kind cannot be read at present.
     Trouble(Failure),
+}
+
+/// What following a custom kind depends on.
+#[derive(Clone)]
+pub(super) struct Ground {
+    /// The versions that the server has.
+    pub(super) served: watch::Receiver<Served>,
+    /// Has the server be asked for them again.
+    pub(super) asked: Arc<Notify>,
+    /// Whether somebody else's operator looks after the kind; nothing as long as that is not known.
+    pub(super) theirs: watch::Receiver<Option<bool>>,
 }
 
 /// Follows one kind.
@@ -96,8 +109,13 @@ impl Feed {
         let _end = self.follow(self.kind.version()).await;
     }
 
-    /// Follows a custom kind, whenever it is there.
-    pub(super) async fn run_custom(self, mut served: watch::Receiver<Served>, asked: Arc<Notify>) {
+    /// Follows a custom kind, whenever it is there and nobody else's.
+    pub(super) async fn run_custom(self, ground: Ground) {
+        let Ground {
+            mut served,
+            asked,
+            mut theirs,
+        } = ground;
         let mut pause = Pause::new();
         let mut absent: Option<Instant> = None;
         let mut looks = 0;
@@ -117,10 +135,25 @@ impl Feed {
                 }
                 (None, Some(version)) => {
                     absent = None;
-                    if let End::Unheard = self.follow(version).await {
+                    let known = theirs.wait_for(Option::is_some).await;
+                    let Some(left_alone) = known.ok().and_then(|known| *known) else {
                         return;
+                    };
+                    let changed = theirs.wait_for(|now| *now == Some(!left_alone));
+                    if left_alone {
+                        if self.tell(Word::LeftAlone).await.is_err() || changed.await.is_err() {
+                            return;
+                        }
+                    } else {
+                        tokio::select! {
+                            end = self.follow(version) => if let End::Unheard = end {
+                                return;
+                            },
+                            // A verdict that never changes ends nothing.
+                            Ok(_) = changed => {}
+                        }
+                        sleep(pause.take()).await;
                     }
-                    sleep(pause.take()).await;
                     looks = served.borrow().looks;
                     asked.notify_one();
                     continue;

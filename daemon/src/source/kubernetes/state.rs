@@ -34,6 +34,8 @@ pub enum Content {
     Unread,
     /// That the server does not know the kind, so that there are none.
     Missing,
+    /// That they are Cilium's own operator's, so that there are none for us.
+    LeftAlone,
     /// All of them have been read.
     Synced,
 }

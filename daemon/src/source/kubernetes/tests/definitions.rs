@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::server::{CILIUM_POLICIES, CILIUM_POOLS, POLICIES, POOLS, Server};
 use super::*;
 use crate::source::kubernetes::{Content, WatchedKind};
@@ -55,6 +57,26 @@ async fn nobody_misses_the_definitions_of_cilium_and_they_count_when_they_come()
     server.define(CILIUM_POLICIES);
     server.put(CILIUM_POOLS, pool("lan", "192.0.2.64/28"));
     assert_eq!(delivered(&source.next().await), ["Pool lan"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinds_of_cilium_are_left_alone_while_its_operator_runs() {
+    let (server, directory) = (Server::new(), directory());
+    server.define(CILIUM_POOLS);
+    server.define(CILIUM_POLICIES);
+    server.put(CILIUM_POOLS, pool("theirs", "192.0.2.64/28"));
+    server.put(POOLS, pool("ours", "192.0.2.80/28"));
+    server.renew(Some(Timestamp::now().to_string()));
+    let (mut source, batch) = Source::synced(&server, &directory).await;
+    assert_eq!(delivered(&batch), ["Pool ours"]);
+    let content = |source: &Source| source.state.borrow().kinds[&WatchedKind::CiliumPool].content;
+    assert_eq!(content(&source), Content::LeftAlone);
+    server.renew(None);
+    assert_eq!(delivered(&source.next().await), ["Pool theirs"]);
+    assert_eq!(content(&source), Content::Synced);
+    server.renew(Some(Timestamp::now().to_string()));
+    assert_eq!(delivered(&source.next().await), ["-Pool theirs"]);
+    assert_eq!(content(&source), Content::LeftAlone);
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,6 +21,9 @@ pub(super) const POLICIES: &str = "/apis/landfall.dev/v1alpha1/l2announcementpol
 pub(super) const CILIUM_POOLS: &str = "/apis/cilium.io/v2/ciliumloadbalancerippools";
 pub(super) const CILIUM_POLICIES: &str = "/apis/cilium.io/v2alpha1/ciliuml2announcementpolicies";
 
+const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/cilium-operator-resource-lock";
+
 type Chunk = io::Result<Frame<Bytes>>;
 
 /// The server, and everything in it.
@@ -42,6 +45,8 @@ struct World {
     /// The next page that is asked for is too old.
     expire_page: bool,
     forbidden: BTreeSet<String>,
+    /// When Cilium's operator renewed its lease, where it has one.
+    lease: Option<String>,
     requests: Vec<String>,
 }
 
@@ -191,6 +196,11 @@ impl Server {
         self.world().down = false;
     }
 
+    /// Has Cilium's operator renew its lease, or lose it.
+    pub(super) fn renew(&self, time: Option<String>) {
+        self.world().lease = time;
+    }
+
     /// Takes requests and answers none.
     pub(super) fn freeze(&self) {
         self.world().frozen = true;
@@ -252,6 +262,17 @@ impl Server {
                 403,
                 status(403, "services is forbidden: no role").to_string(),
             ));
+        }
+        if path == LEASE {
+            let lease = world.lease.as_ref().map(|time| {
+                json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                    "metadata": {"name": "cilium-operator-resource-lock"},
+                    "spec": {"holderIdentity": "operator-1", "renewTime": time}})
+            });
+            return Ok(match lease {
+                Some(lease) => plain(200, lease.to_string()),
+                None => plain(404, status(404, "leases \"x\" not found").to_string()),
+            });
         }
         if !world.collections.contains_key(path) {
             return Ok(world.discovery(path));
@@ -361,6 +382,11 @@ fn streamed(events: mpsc::UnboundedReceiver<Chunk>) -> Response<Answer> {
 }
 
 fn status(code: u16, message: &str) -> Value {
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        _ => "Expired",
+    };
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message,
-        "reason": "Expired", "code": code})
+        "reason": reason, "code": code})
 }
