@@ -32,6 +32,7 @@ pub struct ClusterBuilder {
     lab: LabBuilder,
     node_labels: BTreeMap<u8, Labels>,
     agents: Option<Common>,
+    daemon_set: bool,
 }
 
 impl ClusterBuilder {
@@ -58,13 +59,25 @@ impl ClusterBuilder {
         self
     }
 
+    /// Deploys Landfall as its users do, by the manifest and the image.
+    #[must_use]
+    pub fn daemon_set(mut self) -> Self {
+        self.daemon_set = true;
+        self
+    }
+
     /// Brings the cluster up and waits until all nodes are ready. The calling thread leaves the
     /// machine's network for good: see [`LabBuilder::build`].
     ///
     /// # Errors
     /// When a program is missing or does not serve in time.
     pub fn start(self, programs: &Programs) -> Result<Cluster> {
-        let images = images(programs)?;
+        let mut images = images(programs)?;
+        if self.daemon_set {
+            let file = cache_dir().join("images/landfall.tar");
+            agents::image(&file)?;
+            images.push(file);
+        }
         let mut lab = self.lab.build()?;
         let host = lab.add_machine("control-plane", CONTROL_PLANE)?;
         let authority = Authority::new(lab.dir().join("pki"))?;
@@ -92,6 +105,9 @@ impl ClusterBuilder {
         lab.set_source(api.clone());
         if let Some(common) = &self.agents {
             agents::admit(&api, &mut lab, &authority, common)?;
+        }
+        if self.daemon_set {
+            agents::deploy(&api, &lab)?;
         }
         let access = Access { api };
         Ok(Cluster { access, lab })

@@ -11,8 +11,10 @@ mod pods;
 mod rbac;
 mod reach;
 mod requests;
+mod rolling;
 mod scenarios;
 mod traces;
+mod wrong_objects;
 
 use std::net::IpAddr;
 use std::time::Duration;
