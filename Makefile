@@ -63,6 +63,10 @@ bench: tools binary neighbour ## the benchmarks, over an hour of them; figures g
 	@LANDFALL_BIN=$(BINARY) LANDFALL_BIN_NEIGHBOUR=$(NEIGHBOUR) $(dir $(BINARY))landfall-lab bench
 	@$(STEP) bench-kernel cargo bench --locked -p landfall-ebpf --bench xdp
 
+.PHONY: bench-cluster
+bench-cluster: tools-cluster cluster-programs binary ## what agents cost on a real cluster
+	@LANDFALL_BIN=$(BINARY) target/debug/landfall-lab bench cluster
+
 .PHONY: picture
 picture: tools binary ## one failover, ours and keepalived's, to docs/failover.svg
 	@$(STEP) build-lab bash -c "$(STATIC) -p landfall-tests --bin landfall-lab"

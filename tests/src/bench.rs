@@ -1,6 +1,7 @@
 //! Benchmarks of the whole in the lab: ratios of two things measured in turn in one run (through a
 //! virtual address, and straight to the pod), failovers repeated often, and the peer beside them.
 
+mod cluster;
 mod failover;
 mod idle;
 mod peers;
@@ -34,12 +35,14 @@ pub enum Part {
     Failover,
     /// keepalived's failovers.
     Peers,
+    /// What agents on a real cluster cost, which asks for more tools than the rest.
+    Cluster,
 }
 
-/// All of them, in the order in which they are run.
+/// Those that are measured when none is named, in their order.
 const PARTS: [Part; 4] = [Part::Tcp, Part::Idle, Part::Peers, Part::Failover];
 
-/// Runs benchmarks, all when none is named, records their figures and prints them as a table.
+/// Runs benchmarks, all but the cluster's when none is named, records their figures and prints them as a table.
 /// Failovers are repeated `repeats` times each.
 ///
 /// # Errors
@@ -53,6 +56,7 @@ pub fn run(parts: &[Part], repeats: usize) -> Result<()> {
             Part::Tcp => tcp::measure().map(|rows| recorded.extend(named(rows))),
             Part::Idle => idle::measure().map(|rows| recorded.extend(named(rows))),
             Part::Failover => failover::measure(repeats, &mut recorded),
+            Part::Cluster => cluster::measure().map(|rows| recorded.extend(named(rows))),
             Part::Peers => peers::measure(repeats).map(|figures| recorded.extend(figures)),
         };
         if let Err(error) = measured {

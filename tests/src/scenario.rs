@@ -12,6 +12,7 @@ pub mod heartbeat;
 pub mod must_hold;
 pub mod partition;
 pub mod reach;
+pub mod requests;
 pub mod restart;
 mod stage;
 pub mod table_changes;

@@ -84,7 +84,7 @@ fn manifest(services: usize) -> Result<String> {
 }
 
 /// The agent's processor time so far, user and system, in ticks (proc(5), fields 14 and 15).
-fn ticks(node: &Node) -> Result<f64> {
+pub(super) fn ticks(node: &Node) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", node.agent_pid()?))?;
     let (_, after_name) = stat.rsplit_once(") ").context("an odd /proc/PID/stat")?;
     let fields: Vec<&str> = after_name.split(' ').collect();

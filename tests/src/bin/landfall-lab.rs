@@ -36,7 +36,7 @@ enum Command {
     Cluster(ClusterCommand),
     /// Measure in the lab, print a table, and record the figures.
     Bench {
-        /// What to measure; everything unless named.
+        /// What to measure; everything but the cluster unless named.
         parts: Vec<Part>,
         /// How often each failover is repeated.
         #[arg(long, default_value_t = 20)]

@@ -305,6 +305,9 @@ impl ControlPlane {
                 file("flex-volume-plugin-dir", &self.dir.join("flex-volumes")),
                 // The nodes' pod networks are the lab's, fixed by their numbers.
                 word("--controllers=*,-node-ipam-controller"),
+                // Endpoints of thousands of Services are there in seconds.
+                word("--kube-api-qps=200"),
+                word("--kube-api-burst=400"),
                 word("--leader-elect=false"),
             ],
             Component::Scheduler => vec![
