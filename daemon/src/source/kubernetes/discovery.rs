@@ -78,7 +78,14 @@ impl Discovery {
         let mut rest = FIRST;
         loop {
             let found = self.look().await;
-            let complete = found.as_ref().map(|versions| versions.len() == 2);
+            let known = self.served.borrow().versions.len();
+            let complete = found.as_ref().map(|versions| {
+                if versions.len() > known {
+                    // Definitions come together: the other one will not be long.
+                    rest = FIRST;
+                }
+                versions.len() == self.kinds.len()
+            });
             let complete = complete.map_err(|_| ());
             self.served.send_modify(|served| {
                 served.looks += 1;

@@ -46,6 +46,11 @@ impl Failure {
         }
     }
 
+    /// No answer came in time.
+    pub(super) fn is_late(&self) -> bool {
+        self.reason == LATE
+    }
+
     /// The server does not know what was asked for.
     pub(super) fn is_unknown(&self) -> bool {
         self.status == Some(404)

@@ -26,8 +26,10 @@ use super::pause::{Pause, chance};
 
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
-/// How long a page, or the beginning of a watch, may take.
-const ANSWER: Duration = Duration::from_secs(10);
+/// How long a page, or the beginning of a watch, may take; twice as long after each that came too late.
+const ANSWER: Duration = Duration::from_secs(4);
+/// The longest that is.
+const SLOW: Duration = Duration::from_secs(32);
 /// How long a watch lasts, in seconds: at least, and by chance at most so much longer, so that not all begin anew at once.
 const WATCH: (u32, f64) = (240, 50.0);
 /// For how long a watch may be silent beyond that.
@@ -168,21 +170,23 @@ impl Feed {
     async fn follow(&self, version: &str) -> End {
         let request = Request::new(self.kind.collection(version));
         let mut pause = Pause::new();
+        let mut patience = ANSWER;
         let mut from: Option<String> = None;
         loop {
             let begun = Instant::now();
             let failure = match from.take() {
-                None => match self.list(&request, version).await {
+                None => match self.list(&request, version, patience).await {
                     Ok((objects, listed)) => {
                         if self.tell(Word::Whole(objects)).await.is_err() {
                             return End::Unheard;
                         }
                         from = Some(listed);
+                        patience = ANSWER;
                         continue;
                     }
                     Err(failure) => Some(failure),
                 },
-                Some(at) => match self.watch(&request, version, at).await {
+                Some(at) => match self.watch(&request, version, at, patience).await {
                     Ok(ended) => {
                         from = ended.from;
                         ended.failure
@@ -197,6 +201,9 @@ impl Feed {
                 if failure.is_unknown() && self.kind.is_custom() {
                     return End::Unknown;
                 }
+                if failure.is_late() {
+                    patience = SLOW.min(patience * 2);
+                }
                 if failure.is_expired() {
                     from = None;
                 } else if self.tell(Word::Trouble(failure)).await.is_err() {
@@ -208,7 +215,12 @@ impl Feed {
     }
 
     /// All objects, and the state of the cluster they are from.
-    async fn list(&self, request: &Request, version: &str) -> Result<(Vec<Seen>, String), Failure> {
+    async fn list(
+        &self,
+        request: &Request,
+        version: &str,
+        patience: Duration,
+    ) -> Result<(Vec<Seen>, String), Failure> {
         let mut params = ListParams::default().limit(PAGE);
         params.label_selector = self.kind.labels().map(str::to_owned);
         let mut objects = Vec::new();
@@ -216,7 +228,7 @@ impl Feed {
             let page = request.list(&params);
             let page = page.map_err(kube::Error::BuildRequest);
             let page = page.map_err(Failure::of)?;
-            let page = timeout(ANSWER, self.client.request::<ObjectList<Arrived>>(page)).await;
+            let page = timeout(patience, self.client.request::<ObjectList<Arrived>>(page)).await;
             let page = page
                 .map_err(|_| Failure::plain(LATE))?
                 .map_err(Failure::of)?;
@@ -233,7 +245,13 @@ impl Feed {
     }
 
     /// Tells what happens to the objects from the state `at` on.
-    async fn watch(&self, request: &Request, version: &str, mut at: String) -> Result<Ended, End> {
+    async fn watch(
+        &self,
+        request: &Request,
+        version: &str,
+        mut at: String,
+        patience: Duration,
+    ) -> Result<Ended, End> {
         let seconds = WATCH.0 + (WATCH.1 * chance()) as u32;
         let mut params = WatchParams::default().timeout(seconds);
         params.label_selector = self.kind.labels().map(str::to_owned);
@@ -247,7 +265,7 @@ impl Feed {
             Ok(asked) => asked,
             Err(error) => return failed(at, Failure::of(kube::Error::BuildRequest(error))),
         };
-        let begun = timeout(ANSWER, self.client.request_events::<Arrived>(asked)).await;
+        let begun = timeout(patience, self.client.request_events::<Arrived>(asked)).await;
         let events = match begun {
             Ok(Ok(events)) => events,
             Ok(Err(error)) => return failed(at, Failure::of(error)),

@@ -41,7 +41,8 @@ pub(super) struct Operator {
 impl Operator {
     pub(super) async fn run(mut self) {
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let (mut judge, mut pause, mut refused) = (Judge::default(), Pause::new(), false);
+        let (mut judge, mut pause) = (Judge::default(), Pause::new());
+        let mut refused: Option<Instant> = None;
         loop {
             let there = |served: &Served| !served.versions.is_empty();
             if self.served.wait_for(there).await.is_err() {
@@ -52,14 +53,18 @@ impl Operator {
             let lease = match answer {
                 Ok(Ok(lease)) => Some(lease),
                 Ok(Err(failure)) if failure.is_unknown() => None,
+                // A server that has just started refuses everybody for a while, so this alone changes no verdict.
                 Ok(Err(failure)) if failure.is_forbidden() => {
-                    if !std::mem::replace(&mut refused, true) {
-                        let reason = failure.reason;
-                        warn!(
-                            reason,
-                            "the agent may not look whether Cilium's operator runs and takes it for gone; let it get that lease, or set services.cilium to false where Cilium announces"
-                        );
+                    let since = *refused.get_or_insert_with(Instant::now);
+                    if self.running.borrow().is_some() || since.elapsed() < LOOK {
+                        sleep(pause.take()).await;
+                        continue;
                     }
+                    let reason = failure.reason;
+                    warn!(
+                        reason,
+                        "the agent may not look whether Cilium's operator runs and takes it for gone; let it get that lease, or set services.cilium to false where Cilium announces"
+                    );
                     None
                 }
                 // What was found last stays true.
@@ -71,6 +76,7 @@ impl Operator {
             let renewed = lease.as_ref().and_then(renewed);
             let running = judge.see(renewed, Timestamp::now(), Instant::now());
             pause.reset();
+            refused = None;
             let before = self.running.send_replace(Some(running));
             match (before, running) {
                 (None | Some(false), true) => {

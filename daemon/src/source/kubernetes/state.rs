@@ -1,9 +1,10 @@
 //! Where the source stands with each kind, for status, readiness and metrics; told once in the log.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::failure::Failure;
@@ -71,11 +72,16 @@ impl SourceState {
     }
 }
 
+/// For how long a server may refuse before that is told: one that has just started refuses everybody until it knows the roles.
+const REFUSAL: Duration = Duration::from_secs(10);
+
 /// Keeps the state, and the log.
 #[derive(Debug)]
 pub(super) struct Ledger {
     server: String,
     told: watch::Sender<SourceState>,
+    /// Kinds that are refused: since when, and whether that was told.
+    refused: BTreeMap<WatchedKind, (Instant, bool)>,
 }
 
 impl Ledger {
@@ -93,7 +99,11 @@ impl Ledger {
             kinds: kinds.map(|kind| (kind, unread.clone())).collect(),
             recalled: false,
         });
-        Self { server, told }
+        Self {
+            server,
+            told,
+            refused: BTreeMap::new(),
+        }
     }
 
     pub(super) fn is_synced(&self) -> bool {
@@ -101,7 +111,7 @@ impl Ledger {
     }
 
     /// What is known of a kind now.
-    pub(super) fn content(&self, kind: WatchedKind, content: Content) {
+    pub(super) fn content(&mut self, kind: WatchedKind, content: Content) {
         let mut appeared = false;
         self.told.send_if_modified(|state| {
             let Some(known) = state.kinds.get_mut(&kind) else {
@@ -129,7 +139,8 @@ impl Ledger {
     }
 
     /// The kind can be read.
-    pub(super) fn well(&self, kind: WatchedKind) {
+    pub(super) fn well(&mut self, kind: WatchedKind) {
+        self.refused.remove(&kind);
         let ended = self.told.send_if_modified(|state| {
             let known = state.kinds.get_mut(&kind);
             known.is_some_and(|known| known.trouble.take().is_some())
@@ -140,7 +151,7 @@ impl Ledger {
     }
 
     /// The kind cannot be read.
-    pub(super) fn trouble(&self, kind: WatchedKind, failure: Failure) {
+    pub(super) fn trouble(&mut self, kind: WatchedKind, failure: Failure) {
         let (forbidden, reason) = (failure.is_forbidden(), failure.reason);
         let first = self.told.borrow().trouble().is_none();
         let mut new = false;
@@ -164,9 +175,17 @@ impl Ledger {
                 }
             }
         });
-        if new && forbidden {
-            error!(%kind, reason, "the API server does not let this agent read a kind; give its role list and watch on it");
-        } else if new && first {
+        if forbidden {
+            let now = Instant::now();
+            let (since, told) = self.refused.entry(kind).or_insert((now, false));
+            if !*told && now - *since >= REFUSAL {
+                *told = true;
+                error!(%kind, reason, "the API server does not let this agent read a kind; give its role list and watch on it");
+            }
+        } else {
+            self.refused.remove(&kind);
+        }
+        if new && first {
             warn!(server = %self.server, %kind, reason, "the API server cannot be read; its last state stays in force");
         }
     }

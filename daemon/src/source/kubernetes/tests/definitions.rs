@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::server::{CILIUM_POLICIES, CILIUM_POOLS, POLICIES, POOLS, Server};
+use super::server::{CILIUM_POLICIES, CILIUM_POOLS, LEASE, POLICIES, POOLS, Server};
 use super::*;
 use crate::source::kubernetes::{Content, WatchedKind};
 
@@ -77,6 +77,40 @@ async fn kinds_of_cilium_are_left_alone_while_its_operator_runs() {
     server.renew(Some(Timestamp::now().to_string()));
     assert_eq!(delivered(&source.next().await), ["-Pool theirs"]);
     assert_eq!(content(&source), Content::LeftAlone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_everybody_for_a_while_gives_nothing_of_cilium_to_us() {
+    let (server, directory) = (Server::new(), directory());
+    server.define(CILIUM_POOLS);
+    server.define(CILIUM_POLICIES);
+    server.put(CILIUM_POOLS, pool("theirs", "192.0.2.64/28"));
+    server.renew(Some(Timestamp::now().to_string()));
+    server.forbid(LEASE);
+    let mut source = Source::start(&server, &directory);
+    assert_eq!(
+        source.told_within(Duration::from_secs(5)).await,
+        Vec::<String>::new()
+    );
+    assert!(!source.state.borrow().is_synced());
+    server.allow(LEASE);
+    assert_eq!(
+        delivered(&source.until_synced().await),
+        Vec::<String>::new()
+    );
+    server.forbid(LEASE);
+    assert_eq!(source.told_within(LONG).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_look_at_the_operator_of_cilium_takes_it_for_gone() {
+    let (server, directory) = (Server::new(), directory());
+    server.define(CILIUM_POOLS);
+    server.define(CILIUM_POLICIES);
+    server.put(CILIUM_POOLS, pool("ours", "192.0.2.64/28"));
+    server.forbid(LEASE);
+    let (_source, batch) = Source::synced(&server, &directory).await;
+    assert_eq!(delivered(&batch), ["Pool ours"]);
 }
 
 #[tokio::test(start_paused = true)]

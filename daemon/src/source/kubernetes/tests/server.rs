@@ -21,7 +21,7 @@ pub(super) const POLICIES: &str = "/apis/landfall.dev/v1alpha1/l2announcementpol
 pub(super) const CILIUM_POOLS: &str = "/apis/cilium.io/v2/ciliumloadbalancerippools";
 pub(super) const CILIUM_POLICIES: &str = "/apis/cilium.io/v2alpha1/ciliuml2announcementpolicies";
 
-const LEASE: &str =
+pub(super) const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/cilium-operator-resource-lock";
 
 type Chunk = io::Result<Frame<Bytes>>;
@@ -216,9 +216,14 @@ impl Server {
         self.world().expire_page = true;
     }
 
-    pub(super) fn forbid(&self, collection: &str) {
-        self.world().forbidden.insert(collection.to_owned());
+    /// Refuses requests for a path.
+    pub(super) fn forbid(&self, path: &str) {
+        self.world().forbidden.insert(path.to_owned());
         self.cut();
+    }
+
+    pub(super) fn allow(&self, path: &str) {
+        self.world().forbidden.remove(path);
     }
 
     pub(super) fn define(&self, collection: &str) {
