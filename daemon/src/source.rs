@@ -12,6 +12,7 @@ pub mod convert;
 mod decode;
 mod document;
 pub mod kubernetes;
+pub mod kubernetes_status;
 pub mod links;
 pub mod manifest;
 mod object;

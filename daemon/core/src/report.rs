@@ -26,6 +26,9 @@ pub struct ServiceReport {
 pub struct Account {
     /// What holds of it at present, by type.
     pub conditions: Vec<Condition>,
+    /// The same for the object's own status: in words that every node would choose, so that it does not change with who writes
+    /// it, nor with the node that answers.
+    pub status: Vec<Condition>,
     /// What happened to it last, the latest at the end.
     pub events: Vec<Event>,
 }

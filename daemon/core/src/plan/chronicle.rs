@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use self::events::Events;
-use self::standing::{Found, Places};
+use self::standing::{Found, Places, Told};
 use super::Plan;
 use super::addresses::{AddressPlan, REASON_PENDING};
 use super::announcement::{Announcements, Vip};
@@ -34,7 +34,7 @@ pub const ANNOUNCED: &str = "landfall.dev/Announced";
 /// Reason of [`IPAM_REQUEST_SATISFIED`] where everything wanted is there.
 pub const SATISFIED: &str = "satisfied";
 /// Reason of [`ANNOUNCED`] where there is no address to announce.
-const NO_ADDRESS: &str = "no_address";
+pub const NO_ADDRESS: &str = "no_address";
 
 /// What is to be said of each Service. Of those that did not change the same `Arc`s.
 pub type Accounts = Arc<BTreeMap<ServiceName, Arc<Account>>>;
@@ -192,10 +192,16 @@ impl Chronicle {
             .get(service)
             .map(|account| (**account).clone());
         let account = account.get_or_insert_default();
-        account.conditions = [ipam(&assignment, now), announced(&found, &self.me, now)]
+        let request = ipam(&assignment, now);
+        account.conditions = [request.clone(), announced(&found, &self.me, now)]
             .into_iter()
             .flatten()
             .map(|condition| aged(condition, &account.conditions))
+            .collect();
+        account.status = [request, announced_by_any(&found, now)]
+            .into_iter()
+            .flatten()
+            .map(|condition| aged(condition, &account.status))
             .collect();
         let mut news = Vec::new();
         if self.begun {
@@ -304,6 +310,34 @@ fn announced(found: &BTreeMap<IpAddr, Found>, me: &NodeName, now: SystemTime) ->
                 .map(|(address, found)| found.sentence(*address, me))
                 .collect();
             (worst.status(), worst.reason(), sentences.join("; "))
+        }
+    };
+    Some(Condition {
+        kind: ANNOUNCED,
+        status,
+        reason: reason.into(),
+        message: message.into(),
+        last_transition: now,
+    })
+}
+
+/// The condition of being answered for, as every node would put it.
+fn announced_by_any(found: &BTreeMap<IpAddr, Found>, now: SystemTime) -> Option<Condition> {
+    let told = found
+        .iter()
+        .map(|(address, found)| found.standing.by_any(*address));
+    let mut told: Vec<Told> = told.collect();
+    told.sort_by_key(|told| std::cmp::Reverse(told.rank));
+    let (status, reason, message) = match told.first() {
+        None => (
+            ConditionStatus::False,
+            NO_ADDRESS,
+            "it has no address yet".to_owned(),
+        ),
+        Some(worst) => {
+            let alike = told.iter().filter(|told| told.rank == worst.rank);
+            let sentences: Vec<&str> = alike.map(|told| told.sentence.as_str()).collect();
+            (worst.status, worst.reason, sentences.join("; "))
         }
     };
     Some(Condition {

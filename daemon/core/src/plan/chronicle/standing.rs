@@ -147,6 +147,58 @@ impl Standing {
     }
 }
 
+/// Where an address stands in the words of every node.
+pub(super) struct Told {
+    /// The greater, the more it needs a person.
+    pub(super) rank: u8,
+    pub(super) status: ConditionStatus,
+    pub(super) reason: &'static str,
+    pub(super) sentence: String,
+}
+
+impl Standing {
+    /// What is told on the object: nothing that only this node can know, nor which node it is.
+    pub(super) fn by_any(&self, address: IpAddr) -> Told {
+        let (rank, reason, sentence) = match self {
+            Self::Announcing(_) | Self::Elsewhere(_) => {
+                (0, "announced", format!("a node answers for {address}"))
+            }
+            Self::Probing | Self::Beginning | Self::Unheld | Self::Unheard => {
+                (1, "pending", format!("no node answers for {address} yet"))
+            }
+            Self::Unable(Hindrance::NodeAddress) => (
+                2,
+                "node_address",
+                format!("{address} is a node's own address; ask for another one"),
+            ),
+            Self::Unable(Hindrance::NoPolicy | Hindrance::KindNotAnnounced) => (
+                2,
+                "no_policy",
+                format!("no L2AnnouncementPolicy has {address} of this Service announced"),
+            ),
+            Self::Unable(_) => (
+                2,
+                "no_eligible_node",
+                format!(
+                    "no node can announce {address}: it takes one that a policy selects, with an interface for the address that is \
+                     up, and under externalTrafficPolicy: Local with a ready endpoint"
+                ),
+            ),
+            Self::Conflict(mac, _) | Self::ConflictElsewhere(_, mac) => (
+                3,
+                "address_conflict",
+                format!("{mac} has {address}; it is not announced while that lasts"),
+            ),
+        };
+        Told {
+            rank,
+            status: self.status(),
+            reason,
+            sentence,
+        }
+    }
+}
+
 impl Found {
     /// Where `address` of a VIP stands; `here` is what the plan says of it on this node, `told` what a peer says of the
     /// machine that has it.

@@ -6,6 +6,8 @@ use super::super::AssignmentStore;
 use super::*;
 use crate::effect::api_stand_in::{ApiStandIn, Mood};
 
+mod allocators;
+
 const PATH: &str = "/api/v1/namespaces/landfall-system/configmaps/landfall-assignments";
 
 /// An agent's side of the record.
