@@ -80,7 +80,7 @@ pub const REFERENCE: &[Setting] = &[
     setting("api.socket", "The admin socket", "an absolute path"),
     setting(
         "metrics.listen",
-        "Where Prometheus metrics are served over HTTP",
+        "Where Prometheus metrics and health are served over HTTP",
         "an address with a port such as \"127.0.0.1:9465\", or \"off\"",
     ),
     setting(

@@ -5,7 +5,7 @@ use kube::CustomResourceExt as _;
 
 use super::policy::L2AnnouncementPolicy;
 use super::pool::LoadBalancerIPPool;
-use super::schema::Twin;
+use super::schema::{self, Twin};
 use super::{CILIUM_GROUP, CILIUM_VERSIONS};
 
 const CILIUM_POOL: Twin = Twin {
@@ -27,7 +27,8 @@ const CILIUM_POLICY: Twin = Twin {
 /// The CRDs of Landfall's kinds and, with `compat_cilium`, of Cilium's kinds that it reads. The
 /// latter are for clusters without Cilium, which installs its own.
 pub fn crds(compat_cilium: bool) -> Vec<CustomResourceDefinition> {
-    let own = [LoadBalancerIPPool::crd(), L2AnnouncementPolicy::crd()];
+    let mut own = [LoadBalancerIPPool::crd(), L2AnnouncementPolicy::crd()];
+    own.iter_mut().for_each(schema::join_lines);
     let twins = if compat_cilium {
         vec![CILIUM_POOL.of(&own[0]), CILIUM_POLICY.of(&own[1])]
     } else {
@@ -84,6 +85,8 @@ mod tests {
                             "{} {path} has no description",
                             crd.spec.names.kind
                         );
+                        let description = props.description.as_deref().unwrap_or_default();
+                        assert!(!description.contains('\n'), "{path}: {description}");
                         assert!(props.type_.is_some(), "{path} has no type");
                         assert!(
                             props.properties.is_none() || props.additional_properties.is_none(),

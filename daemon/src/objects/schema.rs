@@ -1,11 +1,37 @@
-//! Twins in other groups: one struct, several kinds.
+//! What is made of a generated schema: descriptions that read well, and twins in other groups.
 //!
 //! A kind's Rust type is tied to one group and version; the twins differ in nothing else, so each
 //! is made from the CRD of the original rather than from a copied struct.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionNames,
+    CustomResourceDefinition, CustomResourceDefinitionNames, JSONSchemaProps,
+    JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
+
+/// Joins the lines of all descriptions: where a line of source ends is nothing to `kubectl explain`, which has margins of its
+/// own.
+pub(super) fn join_lines(definition: &mut CustomResourceDefinition) {
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut();
+        if let Some(schema) = schema.and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            join_lines_below(schema);
+        }
+    }
+}
+
+fn join_lines_below(schema: &mut JSONSchemaProps) {
+    if let Some(description) = &mut schema.description {
+        *description = description.replace('\n', " ");
+    }
+    let properties = schema.properties.iter_mut().flatten();
+    properties.for_each(|(_, property)| join_lines_below(property));
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        join_lines_below(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        join_lines_below(values);
+    }
+}
 
 /// A kind that has the schema of another.
 pub(super) struct Twin {
