@@ -15,6 +15,7 @@
 
 mod builder;
 pub mod cgroup;
+mod clock;
 pub mod host;
 pub mod keepalived;
 mod link;

@@ -144,6 +144,11 @@ impl Node {
     /// # Errors
     /// When it runs already, cannot be run, ends, or does not open its socket within 20 s.
     pub fn start_agent(&self) -> Result<()> {
+        self.start_agent_with(&[])
+    }
+
+    /// As [`Self::start_agent`], with these variables besides.
+    pub(super) fn start_agent_with(&self, variables: &[(&str, &Path)]) -> Result<()> {
         let mut agent = self.lock();
         ensure!(agent.is_none(), "{}: the agent runs already", self.name());
         // The socket of a killed agent would look like an answer.
@@ -159,6 +164,7 @@ impl Node {
             .args(["agent", "--config"])
             .arg(&self.paths.settings)
             .env("RUST_BACKTRACE", "1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

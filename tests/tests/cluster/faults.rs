@@ -1,6 +1,6 @@
 //! What breaks and comes back: the control plane, the way to it, and a node.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use landfall_tests::cluster::programs::Programs;
@@ -8,6 +8,7 @@ use landfall_tests::cluster::{Cluster, Component};
 use landfall_tests::lab::pod::PodSpec;
 use landfall_tests::lab::switch::{Lan, Port};
 use landfall_tests::lab::wait;
+use serde_json::json;
 
 use crate::{SECOND, items, web, whereabouts};
 
@@ -84,5 +85,39 @@ fn the_api_goes_and_comes_and_a_node_reboots() -> Result<()> {
             Ok(())
         })
     })?;
+    Ok(())
+}
+
+#[test]
+fn writes_can_be_slowed_and_connections_cut() -> Result<()> {
+    let programs = Programs::find_or_build()?;
+    let cluster = Cluster::builder().nodes(1).start(&programs)?;
+    let (client, control_plane) = (cluster.client(), cluster.control_plane());
+    let write = |name: &str| -> Result<Duration> {
+        let begun = Instant::now();
+        client.create(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+        }))?;
+        Ok(begun.elapsed())
+    };
+    write("warm")?;
+    let quick = write("quick")?;
+    let delay = Duration::from_millis(200);
+    control_plane.slow_writes(delay);
+    let slow = write("slow")?;
+    control_plane.slow_writes(Duration::ZERO);
+    let quick_again = write("quick-again")?;
+    println!("{quick:?}, slowed {slow:?}, then {quick_again:?}");
+    assert!(slow >= delay && slow < delay * 3, "{slow:?}");
+    assert!(quick.max(quick_again) < delay);
+
+    let node = cluster.lab().node(0);
+    let cut = control_plane.reset_connections(node.host().ipv4())?;
+    assert!(cut > 0, "a kubelet is connected");
+    cluster
+        .kubectl()
+        .run("wait --for=condition=Ready node/node1 --timeout=20s")?;
+    // Nobody but the agents' account is in the log.
+    assert_eq!(control_plane.audit()?.asked.len(), 0);
     Ok(())
 }

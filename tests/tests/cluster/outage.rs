@@ -148,3 +148,41 @@ fn nothing_moves_when_etcd_restarts_and_watches_are_cut() -> Result<()> {
     ensure!(healed <= HEALED, "healed after {healed:?}");
     Ok(())
 }
+
+/// How far a node's clock is off, in seconds.
+const OFF: i32 = 30;
+
+#[test]
+fn nothing_moves_when_the_clock_of_one_node_is_off() -> Result<()> {
+    let stage = stage(Stage::builder())?;
+    let (lab, vips) = (&stage.lab, stage.vips());
+    let before = lab.node(0).vips(&SERVICES)?;
+    for offset in [OFF, -OFF] {
+        // The allocator's clock is one that counts; so is any holder's.
+        let node = lab.node(0);
+        node.stop_agent()?;
+        node.start_agent_at(offset)?;
+        // Its share comes back to it in order, and then all is at rest.
+        std::thread::sleep(3 * WATCHED);
+        let capture = LanCapture::start(lab.switch())?;
+        let asker = NeighbourProber::start(lab.watcher(), &vips, Duration::from_millis(10))?;
+        std::thread::sleep(2 * WATCHED);
+        let asked = asker.stop();
+        for vip in &vips {
+            assert_eq!(
+                asked.moves(*vip),
+                0,
+                "{vip} has moved, clock off by {offset} s"
+            );
+            let gap = asked.longest_gap(*vip).length;
+            ensure!(
+                gap <= HARD,
+                "{vip} was silent for {gap:?}, clock off by {offset} s"
+            );
+        }
+        assert_eq!(capture.stop().duplicates(SECOND), []);
+        assert_eq!(lab.node(0).vips(&SERVICES)?, before);
+        assert_eq!(lab.node(2).vips(&SERVICES)?, before);
+    }
+    Ok(())
+}
