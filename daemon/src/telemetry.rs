@@ -20,7 +20,9 @@ use crate::config::{LogFormat, LogSettings};
 /// # Errors
 /// When the level does not parse (which validation has ruled out) or a log is installed already.
 pub fn install_log(settings: &LogSettings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.level).context("log.level")?;
+    // The crate that chooses the allocator tells at each look who has the lease. What is written in the settings goes before.
+    let level = format!("kube_leader_election=warn,{}", settings.level);
+    let filter = EnvFilter::try_new(level).context("log.level")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

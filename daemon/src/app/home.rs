@@ -8,21 +8,27 @@ use anyhow::{Context as _, bail};
 use landfall_core::election::{self, Content, Identity, LeaseName, Record};
 use landfall_core::model::{NodeName, SourceId};
 use landfall_core::node::{Rights, no_key};
+use landfall_core::plan::endpoints::EndpointRule;
 use landfall_core::quorum::Durable;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::stage::Stage;
+use crate::api::snapshot::{Complaint, Level};
 use crate::config::{Settings, SourceKind};
 use crate::effect::allocator;
 use crate::effect::assignments::{AssignmentFiles, AssignmentObject, AssignmentStore};
+use crate::effect::events;
 use crate::effect::history::History;
 use crate::effect::lease::{
     ApiLeases, FileLeases, LeaseDirectory, LeaseHandle, LeaseMemory, LeaseTask,
 };
 use crate::effect::quorum::key::{Secret, shared_secret};
+use crate::effect::status::{self, StatusReport, StatusTask};
 use crate::kubernetes::{self, AccessError, ApiServer};
+use crate::reconciler::Published;
 use crate::source::kubernetes::{KubernetesSettings, SourceState};
+use crate::source::kubernetes_status::{LiveBoard, LiveStatuses};
 use crate::source::manifest::{self, ManifestSettings};
 use crate::source::{self, Batch, ClassPolicy};
 
@@ -35,12 +41,17 @@ pub(super) enum Home {
     Kubernetes(ApiHome),
 }
 
-/// The API server, and what its source tells of itself.
+/// The API server, and what its source tells beside objects: how reading goes, and what each object says of itself.
 #[derive(Clone)]
 pub(super) struct ApiHome {
-    pub(super) server: ApiServer,
-    pub(super) state: watch::Sender<SourceState>,
+    server: ApiServer,
+    state: watch::Sender<SourceState>,
+    live: LiveBoard,
+    statuses: watch::Receiver<LiveStatuses>,
 }
+
+/// Notices that wait for the task of events; one that finds no place is dropped.
+const NOTICES: usize = 64;
 
 impl Home {
     /// The home that settings and environment name. Does not connect.
@@ -58,7 +69,13 @@ impl Home {
         };
         let server = kubernetes::server(&access).await.context("source.kind")?;
         let (state, _) = watch::channel(SourceState::default());
-        Ok(Self::Kubernetes(ApiHome { server, state }))
+        let (live, statuses) = LiveBoard::new();
+        Ok(Self::Kubernetes(ApiHome {
+            server,
+            state,
+            live,
+            statuses,
+        }))
     }
 
     /// The source that brings objects.
@@ -66,6 +83,14 @@ impl Home {
         match self {
             Self::Files => SourceId::Manifests,
             Self::Kubernetes(_) => SourceId::Kubernetes,
+        }
+    }
+
+    /// What Services' endpoints are made from: of Pods the API's source brings none.
+    pub(super) fn endpoints(&self) -> EndpointRule {
+        match self {
+            Self::Files => EndpointRule::default(),
+            Self::Kubernetes(_) => EndpointRule::SlicesOnly,
         }
     }
 
@@ -223,12 +248,15 @@ impl Home {
             Self::Kubernetes(ApiHome {
                 server,
                 state: told,
+                live,
+                ..
             }) => {
                 let kubernetes = KubernetesSettings {
                     client: server.client.clone(),
                     server: server.url.clone(),
                     state,
                     class,
+                    live: live.clone(),
                 };
                 let run =
                     source::kubernetes::run(kubernetes, batches, told.clone(), sources.token());
@@ -263,6 +291,60 @@ impl Home {
         );
         effects.spawn("the allocator's election", run);
         seen
+    }
+
+    /// What keeps the source from being read at present.
+    pub(super) fn complaints(&self) -> Option<Complaint> {
+        let Self::Kubernetes(home) = self else {
+            return None;
+        };
+        let state = home.state.borrow();
+        let (kind, trouble) = state.trouble()?;
+        Some(Complaint {
+            origin: home.server.url.clone(),
+            object: String::new(),
+            field: String::new(),
+            problem: format!(
+                "{kind} objects cannot be read: {}; the last that was read stays in force",
+                trouble.reason
+            ),
+            remedy: "make the API server reachable, and let the agents' role read them".to_owned(),
+            severity: Level::Warning,
+        })
+    }
+
+    /// Starts what writes status and Events to objects, where objects have them.
+    pub(super) fn spawn_status(
+        &self,
+        node: &NodeName,
+        published: &Published,
+        allocating: &watch::Receiver<bool>,
+        effects: &Stage,
+    ) -> Option<watch::Receiver<StatusReport>> {
+        let Self::Kubernetes(home) = self else {
+            return None;
+        };
+        let (notices, noticed) = mpsc::channel(NOTICES);
+        let (task, report) = StatusTask::new(home.server.client.clone(), notices);
+        let inputs = status::Inputs {
+            plan: published.plan.clone(),
+            accounts: published.accounts.clone(),
+            live: home.statuses.clone(),
+            allocating: allocating.clone(),
+        };
+        effects.spawn("status", task.run(inputs, effects.token()));
+        let inputs = events::Inputs {
+            accounts: published.accounts.clone(),
+            notices: noticed,
+            live: home.statuses.clone(),
+            allocating: allocating.clone(),
+        };
+        let client = home.server.client.clone();
+        effects.spawn(
+            "events",
+            events::run(client, node.clone(), inputs, effects.token()),
+        );
+        Some(report)
     }
 }
 

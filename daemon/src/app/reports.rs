@@ -27,6 +27,7 @@ use crate::effect::history::History;
 use crate::effect::lease::{LeaseHandle, LeaseState, clock};
 use crate::effect::moved::MovedReport;
 use crate::effect::quorum::task::QuorumHandle;
+use crate::effect::status::StatusReport;
 use crate::reconciler::Pulse;
 
 use super::drain::DrainMark;
@@ -60,6 +61,7 @@ pub(super) struct Reports {
     history: History,
     quorum: QuorumHandle,
     members: watch::Receiver<Option<MemberRecord>>,
+    written: Option<watch::Receiver<StatusReport>>,
 }
 
 impl Reports {
@@ -87,6 +89,7 @@ impl Reports {
             history: rooms.history.clone(),
             quorum: rooms.quorum.clone(),
             members: rooms.members.clone(),
+            written: rooms.status.clone(),
         }
     }
 
@@ -213,6 +216,10 @@ impl Snapshot for Reports {
         complaints.extend(report::moved_complaints(&moved));
         complaints.extend(report::announce_complaints(&self.announced.borrow()));
         complaints.extend(self.lease_complaints());
+        complaints.extend(self.home.complaints());
+        if let Some(written) = &self.written {
+            complaints.extend(written.borrow().complaints.iter().map(Complaint::from));
+        }
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.to_string(),

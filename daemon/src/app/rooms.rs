@@ -33,6 +33,7 @@ use crate::effect::quorum::disk::Disk;
 use crate::effect::quorum::gate::Gate;
 use crate::effect::quorum::link;
 use crate::effect::quorum::task::QuorumHandle;
+use crate::effect::status::StatusReport;
 use crate::effect::{liveness, membership, quorum};
 use crate::reconciler::{self, Published, Reconciler};
 use crate::source::{Batch, links};
@@ -62,6 +63,8 @@ pub(super) struct Rooms {
     pub(super) history: History,
     pub(super) quorum: QuorumHandle,
     pub(super) members: watch::Receiver<Option<MemberRecord>>,
+    /// How writing the status of objects goes, where objects have one.
+    pub(super) status: Option<watch::Receiver<StatusReport>>,
     sources: Stage,
     effects: Stage,
     lease_task: LeaseTask,
@@ -124,7 +127,7 @@ impl Rooms {
         let sources_wanted = [home.source(), SourceId::Links].into();
         let plan_settings = PlanSettings {
             node: node.clone(),
-            endpoints: Default::default(),
+            endpoints: home.endpoints(),
             sources: sources_wanted,
         };
         let (reconciler, published) = Reconciler::new(plan_settings);
@@ -243,6 +246,7 @@ impl Rooms {
         effects.spawn("membership", membership.run(inputs, effects.token()));
 
         let allocating = home.allocating(settings, &node, of_peers.allocating, &effects);
+        let status = home.spawn_status(&node, &published, &allocating, &effects);
         let (batches, waiting) = mpsc::channel(BATCHES);
         let inputs = reconciler::Inputs {
             batches: waiting,
@@ -276,6 +280,7 @@ impl Rooms {
             history,
             quorum,
             members,
+            status,
             sources,
             effects,
             lease_task,

@@ -45,6 +45,7 @@ use self::feed::{Feed, Ground, News, Word};
 use self::operator::Operator;
 use self::shelf::Shelf;
 use self::state::Ledger;
+use super::kubernetes_status::LiveBoard;
 use super::{Batch, ClassPolicy};
 
 /// How long the server may take at the start before what is remembered stands in for it.
@@ -65,6 +66,8 @@ pub struct KubernetesSettings {
     pub state: PathBuf,
     /// Which LoadBalancer Services are ours, and whether Cilium's kinds are read.
     pub class: ClassPolicy,
+    /// Where to put the status of each object.
+    pub live: LiveBoard,
 }
 
 /// Follows the API server until cancelled or until nobody receives any more.
@@ -80,11 +83,12 @@ pub async fn run(
         server,
         state: directory,
         class,
+        live,
     } = settings;
     let ledger = Ledger::new(server.clone(), state, WatchedKind::all(class.cilium));
     let (news, inbox) = mpsc::channel(NEWS);
     let (tasks, ending) = (TaskTracker::new(), cancel.child_token());
-    start(&client, class, &news, &tasks, &ending);
+    start((&client, &live), class, &news, &tasks, &ending);
     drop(news);
 
     // The disk may take its time; the server is being asked meanwhile.
@@ -132,7 +136,7 @@ fn remembered(
 
 /// Starts a task for each kind, and one for each group of custom kinds.
 fn start(
-    client: &Client,
+    (client, live): (&Client, &LiveBoard),
     class: ClassPolicy,
     news: &mpsc::Sender<News>,
     tasks: &TaskTracker,
@@ -142,6 +146,7 @@ fn start(
         client: client.clone(),
         kind,
         news: news.clone(),
+        live: live.clone(),
     };
     for kind in WatchedKind::BUILT_IN {
         let (feed, ending) = (feed(kind), ending.clone());

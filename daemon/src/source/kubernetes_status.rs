@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(seen.borrow_and_update().len(), 2);
         board.replace("Service", []);
         let left: Vec<LiveKey> = seen.borrow_and_update().keys().cloned().collect();
-        assert_eq!(left, [pool.clone()]);
+        assert_eq!(left, std::slice::from_ref(&pool));
         board.remove(&pool);
         assert!(seen.borrow_and_update().is_empty());
         board.remove(&pool);

@@ -211,7 +211,7 @@ pub(super) fn all_that_is_there_is_told_before_synced(place: &impl Place) {
             seen.insert(name.clone());
             None
         }
-        StoreEvent::Election(Event::Synced { as_of }) => (*as_of >= asked).then(|| seen.len()),
+        StoreEvent::Election(Event::Synced { as_of }) => (*as_of >= asked).then_some(seen.len()),
         _ => None,
     };
     let told = reader.wait(|event| take(event, Default::default()));

@@ -23,6 +23,7 @@ use super::failure::{Failure, LATE};
 use super::kind::WatchedKind;
 use super::object::{Arrived, Place, Seen};
 use super::pause::{Pause, chance};
+use crate::source::kubernetes_status::LiveBoard;
 
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
@@ -87,6 +88,7 @@ pub(super) struct Feed {
     pub(super) client: Client,
     pub(super) kind: WatchedKind,
     pub(super) news: mpsc::Sender<News>,
+    pub(super) live: LiveBoard,
 }
 
 /// Why following ended.
@@ -130,6 +132,7 @@ impl Feed {
             let word = match (seen.failure, seen.versions.get(&self.kind)) {
                 (Some(failure), _) => Word::Trouble(failure),
                 (None, None) => {
+                    self.live.replace(self.kind.name(), []);
                     let since = *absent.get_or_insert_with(Instant::now);
                     Word::Absent {
                         confirmed: since.elapsed() >= CONFIRMED,
@@ -223,7 +226,7 @@ impl Feed {
     ) -> Result<(Vec<Seen>, String), Failure> {
         let mut params = ListParams::default().limit(PAGE);
         params.label_selector = self.kind.labels().map(str::to_owned);
-        let mut objects = Vec::new();
+        let (mut objects, mut live) = (Vec::new(), Vec::new());
         loop {
             let page = request.list(&params);
             let page = page.map_err(kube::Error::BuildRequest);
@@ -233,10 +236,18 @@ impl Feed {
                 .map_err(|_| Failure::plain(LATE))?
                 .map_err(Failure::of)?;
             let kind = self.kind;
-            objects.extend(page.items.into_iter().map(|it| it.seen(kind, version)));
+            for object in page.items {
+                if kind.has_status() {
+                    live.push(object.live(kind, version));
+                }
+                objects.push(object.seen(kind, version));
+            }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => {
+                    if kind.has_status() {
+                        self.live.replace(kind.name(), live);
+                    }
                     let at = page.metadata.resource_version.unwrap_or_default();
                     return Ok((objects, at));
                 }
@@ -300,10 +311,18 @@ impl Feed {
             let word = match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     at.clone_from(&object.version);
+                    if self.kind.has_status() {
+                        let (key, status) = object.live(self.kind, version);
+                        self.live.put(key, status);
+                    }
                     Word::Applied(object.seen(self.kind, version))
                 }
                 WatchEvent::Deleted(object) => {
                     at.clone_from(&object.version);
+                    if self.kind.has_status() {
+                        let (key, _) = object.live(self.kind, version);
+                        self.live.remove(&key);
+                    }
                     Word::Gone(object.place())
                 }
                 WatchEvent::Bookmark(bookmark) => {

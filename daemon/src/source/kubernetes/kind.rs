@@ -177,6 +177,13 @@ impl WatchedKind {
     }
 }
 
+impl WatchedKind {
+    /// Agents write its status.
+    pub(super) fn has_status(self) -> bool {
+        self == Self::Service || self.is_custom()
+    }
+}
+
 impl fmt::Display for WatchedKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

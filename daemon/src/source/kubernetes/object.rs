@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::kind::WatchedKind;
 use super::trim;
+use crate::source::kubernetes_status::{LiveKey, LiveStatus};
 
 /// Where an object is: its namespace, empty for kinds without, and its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,12 +107,23 @@ impl Seen {
 pub(super) struct Arrived {
     /// The state of the cluster that it is from.
     pub(super) version: String,
+    /// Its status, and who wrote it.
+    status: LiveStatus,
     object: Value,
 }
 
 impl Arrived {
     pub(super) fn place(&self) -> Place {
         Place::of(&self.object)
+    }
+
+    /// What whoever writes its status needs to know of it.
+    pub(super) fn live(&self, kind: WatchedKind, version: &str) -> (LiveKey, LiveStatus) {
+        let status = LiveStatus {
+            api_version: kind.api_version(version).into(),
+            ..self.status.clone()
+        };
+        (LiveKey::of(kind.name(), &self.object), status)
     }
 
     /// The object as it is kept.
@@ -127,8 +139,13 @@ impl<'de> Deserialize<'de> for Arrived {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = Value::deserialize(deserializer)?;
         let version = text(&object, "/metadata/resourceVersion").to_owned();
+        let status = LiveStatus::of("", &object);
         trim::on_arrival(&mut object);
-        Ok(Self { version, object })
+        Ok(Self {
+            version,
+            status,
+            object,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::server::Server;
 use super::{KubernetesSettings, SourceState, run};
+use crate::source::kubernetes_status::LiveBoard;
 use crate::source::tests::{delivered, errors};
 use crate::source::{Batch, ClassPolicy};
 
@@ -45,6 +46,7 @@ impl Source {
             server: "https://10.0.0.1:6443".to_owned(),
             state: directory.path().to_owned(),
             class,
+            live: LiveBoard::new().0,
         };
         let (sender, batches) = mpsc::channel(16);
         let (told, state) = watch::channel(SourceState::default());

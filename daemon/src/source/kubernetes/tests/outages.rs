@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::server::{CILIUM_POLICIES, CILIUM_POOLS, NODES, POOLS, SERVICES, Server};
 use super::*;
 use crate::source::kubernetes::WatchedKind;
+use crate::source::kubernetes_status::LiveBoard;
 
 #[tokio::test(start_paused = true)]
 async fn while_the_server_is_away_nothing_changes_and_after_it_all_heals() {
@@ -134,6 +135,7 @@ async fn the_copy_of_another_server_is_not_acted_on() {
         server: "https://10.0.0.2:6443".to_owned(),
         state: directory.path().to_owned(),
         class: ClassPolicy::default(),
+        live: LiveBoard::new().0,
     };
     let (sender, mut batches) = mpsc::channel(16);
     let (told, _state) = watch::channel(SourceState::default());
