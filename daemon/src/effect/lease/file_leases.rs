@@ -154,3 +154,6 @@ fn write_all(directory: &LeaseDirectory, writes: &Receiver<Write>, events: &Stor
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,6 +165,9 @@ impl Follower {
                 },
                 () = self.look.notified() => self.list().await?,
                 _ = ticks.tick() => {
+                    if self.road.know(|ledger| ledger.has_gone_back()) {
+                        return self.list().await;
+                    }
                     let now = clock::now();
                     if self.road.know(|ledger| ledger.is_stuck(open_since, now)) {
                         tracing::debug!("the watch of leases is behind what this node has written; opening another");

@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     passed: u64,
     /// The greatest revision that the server has named.
     greatest: u64,
+    /// A write was done at a revision that the server had passed before: it has gone back.
+    gone_back: bool,
     /// Writes of this node that the watch has not told of yet.
     marks: VecDeque<Mark>,
     /// The latest moment whose leases are all known.
@@ -147,6 +149,12 @@ impl Ledger {
         self.marks.clear();
         self.passed = 0;
         self.greatest = revision;
+        self.gone_back = false;
+    }
+
+    /// Whether the store is known to have gone back. A watch from a revision that it has yet to reach stays silent.
+    pub(super) fn has_gone_back(&self) -> bool {
+        self.gone_back
     }
 
     /// Everything up to `revision` has been told. Gives the moment whose leases are all known now, where there is news
@@ -182,8 +190,13 @@ impl Ledger {
         }
     }
 
-    /// A write that began at `began` was done at `revision`: the watch will come to it, or has.
-    pub(super) fn mark(&mut self, revision: u64, began: Moment) -> Option<StoreEvent> {
+    /// A write that began at `began`, when `before` was the greatest revision, was done at `revision`: the watch will come
+    /// to it, or has.
+    pub(super) fn mark(&mut self, revision: u64, before: u64, began: Moment) -> Option<StoreEvent> {
+        if revision <= before {
+            self.gone_back = true;
+            return None;
+        }
         if revision <= self.passed {
             return self.sync(began);
         }

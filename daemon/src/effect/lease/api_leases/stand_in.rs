@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -70,8 +71,9 @@ struct Watch {
 }
 
 impl ApiServer {
-    /// A client of this server.
-    pub(crate) fn client(&self) -> kube::Client {
+    /// A client of this server, with its task on `runtime`.
+    pub(crate) fn client(&self, runtime: &Handle) -> kube::Client {
+        let _entered = runtime.enter();
         let server = self.clone();
         let service = tower::service_fn(move |request| {
             let server = server.clone();
@@ -301,9 +303,6 @@ impl ApiServer {
     fn watch(&self, query: &HashMap<String, String>) -> Answer {
         let mut state = self.state();
         let from: u64 = query["resourceVersion"].parse().expect("a number");
-        if from > state.revision {
-            return refuse(504, "Timeout", json!({}));
-        }
         let (lines, read) = mpsc::unbounded_channel();
         if from < state.compacted {
             let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "message": "too old resource version", "code": 410});
@@ -314,7 +313,8 @@ impl ApiServer {
                     let _ = lines.send(Ok(line(&told)));
                 }
             }
-            let frozen = false;
+            // From the future: silent until the store has come so far.
+            let frozen = from > state.revision;
             state.watches.push(Watch { lines, frozen });
         }
         let lines = stream::unfold(read, |mut read| async move {

@@ -25,7 +25,7 @@ impl Place for ApiServer {
         let runtime = Runtime::new().expect("a runtime");
         let handle = runtime.handle();
         let events = StoreEvents(sender);
-        let store = ApiLeases::open(self.client(), "landfall-system", handle, events);
+        let store = ApiLeases::open(self.client(handle), "landfall-system", handle, events);
         Agent {
             store: Box::new(store.expect("a thread")),
             told,

@@ -89,6 +89,7 @@ impl Writer {
             return Ok(None);
         }
         let began = clock::now();
+        let before = self.road.know(|ledger| ledger.greatest());
         let swapped = tokio::time::timeout(USEFUL - waited, self.swap(&write)).await;
         let swapped = swapped.unwrap_or_else(|_| Err(ApiLeaseError::late(verb(&write))));
         let (outcome, error) = match swapped {
@@ -130,7 +131,7 @@ impl Writer {
         self.road.tell(|_| Some(done)).await?;
         if let Some(revision) = renewed {
             self.road
-                .tell(|ledger| ledger.mark(revision, began))
+                .tell(|ledger| ledger.mark(revision, before, began))
                 .await?;
         }
         Ok(peace)

@@ -1,4 +1,4 @@
-//! Two agents' election threads over one directory, with real clocks.
+//! Two agents' election threads over one store, with real clocks.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -6,7 +6,8 @@ use std::time::Instant;
 use landfall_core::election::ground::LeaseGround;
 use landfall_core::election::{BootId, Content, Incarnation, Outcome, Revision, Term};
 
-use super::super::{FileLeaseError, FileLeases, LeaseStoreError};
+use super::super::api_leases::stand_in::ApiServer;
+use super::super::{ApiLeases, FileLeaseError, FileLeases, LeaseStoreError};
 use super::*;
 
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +86,11 @@ struct Agent {
 }
 
 /// Starts an agent that confirms everything at once, as an announce effect would.
-fn start(node: &'static str, directory: &std::path::Path) -> Agent {
+fn start<S: LeaseStore + 'static>(
+    node: &'static str,
+    directory: &std::path::Path,
+    open: impl FnOnce(StoreEvents) -> Result<S, StartError>,
+) -> Agent {
     let me = Identity {
         node: NodeName::new(node),
         incarnation: Incarnation(1),
@@ -93,7 +98,6 @@ fn start(node: &'static str, directory: &std::path::Path) -> Agent {
         first_term: Term(1),
     };
     let deadline = Deadline::default();
-    let open = |events| Ok::<_, StartError>(FileLeases::open(directory, events)?);
     let (task, handle) = LeaseTask::start(
         me,
         Settings::default(),
@@ -149,10 +153,48 @@ fn holds(agent: &Agent, count: usize) -> bool {
 #[test]
 fn two_agents_share_the_vips_and_the_one_that_stops_hands_over_its_half() {
     let temporary = tempfile::tempdir().expect("a directory");
-    let vips = (0..4).map(|index| LeaseName::of_service("default", &format!("web-{index}")));
+    let directory = temporary.path();
+    share_and_hand_over(["n1", "n2"].map(|node| {
+        start(node, directory, |events| {
+            Ok(FileLeases::open(directory, events)?)
+        })
+    }));
+}
+
+#[test]
+fn two_agents_of_a_cluster_share_the_vips_by_leases_in_the_api_server() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let server = ApiServer::default();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    share_and_hand_over(["n1", "n2"].map(|node| {
+        start(node, temporary.path(), |events| {
+            let client = server.client(runtime.handle());
+            Ok(ApiLeases::open(
+                client,
+                "landfall-system",
+                runtime.handle(),
+                events,
+            )?)
+        })
+    }));
+    let holder = |name: &LeaseName| {
+        let lease = server.lease(name.as_str()).expect("it was written");
+        lease.spec.expect("people are told").holder_identity
+    };
+    assert!(vips().all(|vip| holder(&vip).is_some()), "each was held");
+    for node in ["n1", "n2"] {
+        let name = LeaseName::of_node(&NodeName::new(node));
+        assert_eq!(holder(&name), None, "{node} has left");
+    }
+}
+
+fn vips() -> impl Iterator<Item = LeaseName> {
+    (0..4).map(|index| LeaseName::of_service("default", &format!("web-{index}")))
+}
+
+fn share_and_hand_over(agents: [Agent; 2]) {
     let nodes = BTreeSet::from([NodeName::new("n1"), NodeName::new("n2")]);
-    let desired: DesiredVips = vips.map(|vip| (vip, nodes.clone())).collect();
-    let agents = ["n1", "n2"].map(|node| start(node, temporary.path()));
+    let desired: DesiredVips = vips().map(|vip| (vip, nodes.clone())).collect();
     for agent in &agents {
         agent.handle.desire(desired.clone()).expect("it runs");
     }

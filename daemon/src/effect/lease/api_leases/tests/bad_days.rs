@@ -124,6 +124,28 @@ fn a_watch_that_is_cut_goes_on_without_a_list_and_misses_nothing() {
 }
 
 #[test]
+fn a_bookmark_spares_the_list_that_a_watch_from_too_long_ago_would_need() {
+    let server = ApiServer::default();
+    let agent = agent(&server);
+    let mut lease = object::write(
+        &vip(),
+        &record("n1", 1),
+        None,
+        k8s_openapi::jiff::Timestamp::now(),
+    );
+    (lease.metadata.name, lease.metadata.labels) = (Some("anothers".into()), None);
+    server.make(lease);
+    server.bookmark();
+    server.compact();
+    server.cut_watches();
+    written(agent.swap(write(None, "n1", 1)));
+    agent.sees(&vip(), &Content::Record(record("n1", 1)));
+    let asked = server.requests();
+    let asked = |verb| asked.iter().filter(|it| it.starts_with(verb)).count();
+    assert_eq!((asked("list"), asked("watch")), (1, 2));
+}
+
+#[test]
 fn a_watch_from_too_long_ago_is_begun_anew_with_a_list() {
     let server = ApiServer::default();
     let agent = agent(&server);
@@ -192,6 +214,8 @@ fn a_store_that_went_back_is_read_anew_and_what_it_lost_is_told_as_absent() {
     }
     agent.sync();
     server.restore(backup, |name| name == kept.as_str());
+    // The renewal is done at a revision that was there before, which gives it away at once.
+    written(agent.swap(renewal(None, 1)));
     let mut history: Vec<(LeaseName, Option<Revision>)> = Vec::new();
     agent.wait(|event| match event {
         StoreEvent::Election(Event::Observed { name, revision, .. }) => {
