@@ -101,7 +101,7 @@ impl Follower {
 
     /// Lists all there is, and tells what is new.
     async fn list(&self) -> Result<(), End> {
-        let before = self.road.know(|ledger| ledger.greatest());
+        let before = self.road.know(|ledger| ledger.begin_list());
         let as_of = clock::now();
         let mut missing = self.road.know(|ledger| ledger.names());
         let mut page = self.requests.list(None).await?;

@@ -137,7 +137,13 @@ impl Ledger {
         self.leases.keys().cloned().collect()
     }
 
-    /// A revision that every list begun from now on must have reached.
+    /// A list begins, which will show whether the store went back. Gives the revision that it must have reached.
+    pub(super) fn begin_list(&mut self) -> u64 {
+        self.gone_back = false;
+        self.greatest
+    }
+
+    /// A revision that every write begun from now on must go beyond.
     pub(super) fn greatest(&self) -> u64 {
         self.greatest
     }
