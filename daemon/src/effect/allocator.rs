@@ -28,7 +28,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// How soon after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a look with its renewal may take.
-const ANSWER: Duration = Duration::from_secs(4);
+const ANSWER: Duration = Duration::from_secs(3);
 /// How long giving it back may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 

@@ -102,19 +102,19 @@ pub struct StatusTask {
     paused: Option<(Instant, Duration)>,
     /// When something is due that no news tells of.
     due: Option<Instant>,
-    ground: Option<Ground>,
+    basis: Option<Basis>,
 }
 
 /// What wishes follow from; most plans differ in other things.
 #[derive(Debug)]
-struct Ground {
+struct Basis {
     plan: Arc<Plan>,
     accounts: Accounts,
     live: LiveStatuses,
     writing: bool,
 }
 
-impl Ground {
+impl Basis {
     fn of(inputs: &mut Inputs) -> Self {
         let plan = Arc::clone(&inputs.plan.borrow_and_update());
         let allocating = *inputs.allocating.borrow_and_update();
@@ -160,7 +160,7 @@ impl StatusTask {
             hindered: BTreeMap::new(),
             paused: None,
             due: None,
-            ground: None,
+            basis: None,
         };
         (task, seen)
     }
@@ -197,15 +197,15 @@ impl StatusTask {
 
     /// Takes in all that is known, and finds what is to be written.
     fn look(&mut self, inputs: &mut Inputs) {
-        let ground = Ground::of(inputs);
+        let basis = Basis::of(inputs);
         let due = self.due.is_some_and(|due| due <= Instant::now());
-        if !due && self.ground.as_ref().is_some_and(|it| it.is_same(&ground)) {
+        if !due && self.basis.as_ref().is_some_and(|it| it.is_same(&basis)) {
             return;
         }
-        self.live = Arc::clone(&ground.live);
-        let (plan, accounts) = (Arc::clone(&ground.plan), Arc::clone(&ground.accounts));
-        let writing = ground.writing;
-        self.ground = Some(ground);
+        self.live = Arc::clone(&basis.live);
+        let (plan, accounts) = (Arc::clone(&basis.plan), Arc::clone(&basis.accounts));
+        let writing = basis.writing;
+        self.basis = Some(basis);
         self.queue.clear();
         self.due = None;
         if !writing {
@@ -295,9 +295,9 @@ impl StatusTask {
                     info!("status can be written again");
                 }
             }
-            Outcome::Gone => progress.refused(revision, self.wishes.get(&key)),
+            Outcome::Gone => progress.refused(revision, self.wishes.get(&key), now),
             Outcome::Conflict(why) | Outcome::Refused(why) => {
-                progress.refused(revision, self.wishes.get(&key));
+                progress.refused(revision, self.wishes.get(&key), now);
                 self.report.failed += 1;
                 self.hinder(&key, why);
             }

@@ -23,7 +23,7 @@ impl Inner {
         for (key, value) in &wanted {
             let foreign = owners(&object, key).any(|owner| owner != manager);
             if foreign && part(&object, key).as_ref() != Some(value) && !forced {
-                let why = format!("conflict with another manager over {key}");
+                let why = format!("Apply failed with 1 conflict: conflict with another over {key}");
                 return failure(409, "Conflict", &why);
             }
         }

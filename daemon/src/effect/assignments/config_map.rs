@@ -31,7 +31,7 @@ use super::{Held, RETRY, RETRY_MOST, WriteError, Written, content, offer};
 /// Bytes of a record that an object holds: the API server takes 1 MiB in all, some of which is for the summary.
 pub const RECORD_LIMIT: usize = (1 << 20) - (4 << 10);
 /// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(3);
 /// The server's own end of a watch, in seconds; it is then begun anew where it ended.
 const WATCH_SECONDS: u32 = 290;
 /// Where the record is in the object, and what tells of it.

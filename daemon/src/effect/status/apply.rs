@@ -12,7 +12,9 @@ use crate::kubernetes::STATUS_MANAGER;
 use crate::source::kubernetes_status::{LiveKey, LiveStatus};
 
 /// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(3);
+/// How the server begins to say which other manager has which field.
+const CONFLICT: &str = "Apply failed with ";
 
 /// How an apply ended.
 #[derive(Debug)]
@@ -48,10 +50,14 @@ pub(super) async fn apply(
         Ok(Ok(object)) => Outcome::Written(LiveStatus::of(api_version, &object)),
         Ok(Err(kube::Error::Api(status))) => match status.code {
             404 | 410 => Outcome::Gone,
-            409 if status.message.contains("uid") => Outcome::Gone,
-            409 => Outcome::Conflict(status.message.clone()),
-            // Whatever else it says of the request holds of the next one too; these do not say anything of it.
-            401 | 403 | 429 | 500.. => Outcome::Away(status.message.clone()),
+            409 if status.message.starts_with(CONFLICT) => {
+                Outcome::Conflict(status.message.clone())
+            }
+            // The uid is of an object that is no more.
+            409 => Outcome::Gone,
+            // What may be written of one Service may be of all; other kinds may be forbidden by themselves.
+            403 if !key.namespace.is_empty() => Outcome::Away(status.message.clone()),
+            401 | 429 | 500.. => Outcome::Away(status.message.clone()),
             _ => Outcome::Refused(status.message.clone()),
         },
         Ok(Err(error)) => Outcome::Away(error.to_string()),

@@ -15,6 +15,8 @@ const LASTING: Duration = Duration::from_secs(5);
 const LASTING_RELEASE: Duration = Duration::from_secs(1);
 /// Objects other than Services are written no more often.
 const PACE: Duration = Duration::from_secs(1);
+/// How long a refusal holds where nothing changes.
+const REFUSED: Duration = Duration::from_secs(300);
 
 /// What is known of an object besides its status and the wish.
 #[derive(Debug, Default)]
@@ -23,12 +25,21 @@ pub(super) struct Progress {
     pub(super) in_flight: bool,
     /// The status as the server told it after a write, where the source may yet have to tell of that.
     after: Option<Arc<LiveStatus>>,
-    /// The server would not have this wish when the status was at that revision.
-    refused: Option<(u64, Wish)>,
+    refused: Option<Refusal>,
     /// Since when something differs that may pass.
     passing_since: Option<Instant>,
     not_before: Option<Instant>,
     ready: Option<Flight>,
+}
+
+/// The server would not have a wish.
+#[derive(Debug)]
+struct Refusal {
+    wish: Wish,
+    /// The status as it was.
+    revision: u64,
+    /// When it is asked for again though nothing changed: permissions may have.
+    again: Instant,
 }
 
 /// A write that may begin.
@@ -83,13 +94,12 @@ impl Progress {
         if self.in_flight {
             return (Due::Never, found.foreign);
         }
-        let refused =
-            |(revision, refused): &(u64, Wish)| *revision == live.revision && refused == wish;
-        if !self.refused.as_ref().is_some_and(refused) {
-            self.refused = None;
-        }
+        self.refused = self.refused.take().filter(|refusal| {
+            now < refusal.again && refusal.revision == live.revision && refusal.wish == *wish
+        });
+        let again = self.refused.as_ref().map(|refusal| refusal.again);
         let due = match found.apply {
-            Some(_) if self.refused.is_some() => Due::Never,
+            Some(_) if again.is_some() => again.map_or(Due::Never, Due::At),
             Some(application) => match self.not_before.filter(|at| *at > now) {
                 Some(at) => Due::At(at),
                 None => {
@@ -130,8 +140,12 @@ impl Progress {
     }
 
     /// The server will not have the wish, or there is no such object, as it was at `revision`.
-    pub(super) fn refused(&mut self, revision: u64, wish: Option<&Wish>) {
-        self.refused = wish.map(|wish| (revision, wish.clone()));
+    pub(super) fn refused(&mut self, revision: u64, wish: Option<&Wish>, now: Instant) {
+        self.refused = wish.map(|wish| Refusal {
+            wish: wish.clone(),
+            revision,
+            again: now + REFUSED,
+        });
     }
 
     pub(super) fn is_refused(&self) -> bool {
