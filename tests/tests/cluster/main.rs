@@ -2,6 +2,8 @@
 //! what its role says and no more, and nothing is left of it. And Landfall on it: what must hold on
 //! plain machines must hold here, from the same scenario code, and more that only a cluster asks for.
 
+mod chart;
+mod crds;
 mod failover;
 mod faults;
 mod first_answer;
@@ -16,7 +18,9 @@ mod scenarios;
 mod traces;
 mod wrong_objects;
 
+use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -101,4 +105,12 @@ fn whereabouts(pod: &Value) -> Result<([IpAddr; 2], &str)> {
         .collect();
     let ips = ips?.try_into().ok().context("a pod has two addresses")?;
     Ok((ips, pod["spec"]["nodeName"].as_str().context("a node")?))
+}
+
+/// A file of `packaging/`.
+fn shipped(path: &str) -> Result<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../packaging")
+        .join(path);
+    fs::read_to_string(&file).with_context(|| file.display().to_string())
 }

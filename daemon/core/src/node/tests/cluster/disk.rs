@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use super::{Cluster, Step, name_of};
-use crate::election::{
-    Incarnation, LeaseName, Memory, Moment, NodeLease, Record, Revision, Write,
-};
+use crate::election::{Incarnation, LeaseName, Memory, Moment, NodeLease, Record, Revision, Write};
 
 /// A copy is made at most this often.
 const COPY_EVERY: Duration = Duration::from_millis(500);

@@ -12,9 +12,7 @@ pub(super) fn befall(cluster: &mut Cluster) {
     let running = cluster.machines[node].process.is_some();
     let paused = cluster.machines[node].paused_until > cluster.now;
     // Those that only nodes with a memory know come last.
-    let what = cluster
-        .rng
-        .below(if cluster.remembers { 36 } else { 30 });
+    let what = cluster.rng.below(if cluster.remembers { 36 } else { 30 });
     cluster.say(node, || format!("mishap {what}"));
     match what {
         0 if running && !paused => cluster.kill(node),
