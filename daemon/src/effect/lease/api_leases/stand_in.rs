@@ -135,6 +135,11 @@ impl ApiServer {
         }
     }
 
+    /// How many watches are open.
+    pub(crate) fn open_watches(&self) -> usize {
+        self.state().watches.len()
+    }
+
     /// Watches stay open, and nothing comes by them any more.
     pub(crate) fn freeze_watches(&self) {
         for watch in &mut self.state().watches {

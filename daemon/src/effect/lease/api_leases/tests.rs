@@ -36,10 +36,16 @@ impl Place for ApiServer {
 
 keeps_the_contract!(ApiServer::default());
 
-/// An agent that has read all there is.
+/// An agent that has read all there is, and watches.
 fn agent(server: &ApiServer) -> Agent {
+    let before = server.open_watches();
     let agent = server.open();
     agent.wait(|event| matches!(event, StoreEvent::Election(Event::Synced { .. })).then_some(()));
+    let began = Instant::now();
+    while server.open_watches() == before {
+        assert!(began.elapsed() < Duration::from_secs(20), "it watches");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     agent
 }
 
