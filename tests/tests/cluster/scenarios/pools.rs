@@ -102,7 +102,8 @@ pub(super) fn selects_no_longer(scene: &Scene<'_>) -> Result<()> {
     pool["spec"]["serviceSelector"] = json!({"matchLabels": {"scene": "another"}});
     scene.apply(&pool)?;
     scene.gets(&service, &[])?;
-    scene.reason(&service, "pool_selector_mismatch")?;
+    let message = scene.reason(&service, "no_pool")?;
+    ensure!(message.contains("spec.serviceSelector"), "{message}");
     scene.silent(scene.v4(5))
 }
 
@@ -117,7 +118,12 @@ pub(super) fn selects_by_name_and_namespace(scene: &Scene<'_>) -> Result<()> {
     scene.apply(&other)?;
     scene.apply(&chosen)?;
     scene.gets(&chosen, &[scene.v4(1)])?;
-    scene.reason(&other, "pool_selector_mismatch").map(drop)
+    let message = scene.reason(&other, "no_pool")?;
+    ensure!(message.contains("spec.serviceSelector"), "{message}");
+    // One that asks for an address of that pool is told so.
+    let asking = scene.annotated("other", "landfall.dev/ips", &scene.v4(5).to_string());
+    scene.apply(&asking)?;
+    scene.reason(&asking, "pool_selector_mismatch").map(drop)
 }
 
 pub(super) fn counts_what_is_left(scene: &Scene<'_>) -> Result<()> {
