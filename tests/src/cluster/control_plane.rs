@@ -23,7 +23,7 @@ use crate::lab::host::Host;
 use crate::lab::wait;
 
 /// How long the API server may take to be ready; all cores may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The port of the API server.
 pub const API_PORT: u16 = 6443;
@@ -252,7 +252,7 @@ impl ControlPlane {
     /// Waits until the API server says that it is ready.
     ///
     /// # Errors
-    /// When it does not within 60 s, or a component ends.
+    /// When it does not within 120 s, or a component ends.
     pub fn wait_ready(&self) -> Result<()> {
         let kubectl = self.kubectl();
         wait::until(PATIENCE, "the API server to be ready", || {

@@ -1,12 +1,18 @@
 //! Names: the longest, and those that could be taken for one another.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use landfall_tests::cluster::{NAMESPACE, Resource};
+use landfall_tests::lab::wait;
 use serde_json::json;
 
 use super::scene::Scene;
+
+/// How long the lease of a Service that is gone may stay: nobody has wanted it for 10 s when a node
+/// takes it away.
+const COLLECTED: Duration = Duration::from_secs(20);
 
 /// The names of the leases there are.
 fn leases(scene: &Scene<'_>) -> Result<BTreeSet<String>> {
@@ -102,7 +108,8 @@ pub(super) fn leases_are_collected(scene: &Scene<'_>) -> Result<()> {
         object["spec"]
     );
     scene.delete(&service)?;
-    scene.eventually("its lease to be gone", || {
+    wait::until_ok(COLLECTED, "its lease to be gone", || {
+        std::thread::sleep(Duration::from_millis(200));
         let all = leases(scene)?;
         ensure!(!all.contains(&lease), "{all:?}");
         Ok(())
