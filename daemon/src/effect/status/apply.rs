@@ -55,6 +55,8 @@ pub(super) async fn apply(
             }
             // The uid is of an object that is no more.
             409 => Outcome::Gone,
+            // So the server says of an object that was made anew.
+            422 if status.message.contains("metadata.uid") => Outcome::Gone,
             // What may be written of one Service may be of all; other kinds may be forbidden by themselves.
             403 if !key.namespace.is_empty() => Outcome::Away(status.message.clone()),
             401 | 429 | 500.. => Outcome::Away(status.message.clone()),
