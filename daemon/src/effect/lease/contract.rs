@@ -1,5 +1,7 @@
 //! What every store has to keep to, as tests that both run: files and the API server.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ pub(super) trait Place {
 pub(super) struct Agent {
     pub(super) store: Box<dyn LeaseStore>,
     pub(super) told: Receiver<Input>,
+    /// What was told while the end of a write was waited for: a watch may be faster than the answer.
+    pub(super) aside: RefCell<VecDeque<StoreEvent>>,
     /// Keeps alive what the store runs on; dropped after it.
     pub(super) under: Box<dyn std::any::Any + Send>,
 }
@@ -29,6 +33,11 @@ pub(super) struct Agent {
 impl Agent {
     /// The next event.
     pub(super) fn next(&self) -> StoreEvent {
+        let aside = self.aside.borrow_mut().pop_front();
+        aside.unwrap_or_else(|| self.receive())
+    }
+
+    fn receive(&self) -> StoreEvent {
         let patience = Duration::from_secs(20);
         match self.told.recv_timeout(patience).expect("something is told") {
             Input::Store(event) => event,
@@ -51,12 +60,14 @@ impl Agent {
     pub(super) fn swap(&self, write: Write) -> Outcome {
         let asked = write.request;
         self.store.submit(write);
-        self.wait(|event| match event {
-            StoreEvent::Election(Event::Done { request, outcome }) if *request == asked => {
-                Some(outcome.clone())
+        loop {
+            match self.receive() {
+                StoreEvent::Election(Event::Done { request, outcome }) if request == asked => {
+                    return outcome;
+                }
+                other => self.aside.borrow_mut().push_back(other),
             }
-            _ => None,
-        })
+        }
     }
 
     /// Waits until this is observed of `name`.

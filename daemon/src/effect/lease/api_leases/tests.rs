@@ -29,6 +29,7 @@ impl Place for ApiServer {
         Agent {
             store: Box::new(store.expect("a thread")),
             told,
+            aside: std::cell::RefCell::default(),
             under: Box::new(runtime),
         }
     }

@@ -12,6 +12,7 @@ impl Place for tempfile::TempDir {
         Agent {
             store: Box::new(store.expect("it opens")),
             told,
+            aside: std::cell::RefCell::default(),
             under: Box::new(()),
         }
     }

@@ -108,7 +108,9 @@ fn a_store_that_is_dropped_finishes_what_it_was_given() {
             ..write(None, "n1", index)
         });
     }
-    let Agent { store, told, under } = agent;
+    let Agent {
+        store, told, under, ..
+    } = agent;
     drop(store);
     assert!(
         names
