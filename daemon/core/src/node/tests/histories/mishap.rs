@@ -85,7 +85,12 @@ pub(super) fn befall(cluster: &mut Cluster) {
             cluster.machines[node].store_down_until = cluster.now + span;
             cluster.restart(node);
         }
-        35 => cluster.forget_leases(node),
+        35 if !paused && !cluster.is_harmed() => {
+            // What a running process has written it does not write again.
+            cluster.kill(node);
+            cluster.forget_leases(node);
+            cluster.restart(node);
+        }
         _ => cluster.weather = if cluster.rng.chance(6000) { FOUL } else { FAIR },
     }
 }
