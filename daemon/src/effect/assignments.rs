@@ -5,7 +5,7 @@
 //!
 //! In: the reconciler's proposals (of the node that allocates) by `watch`. Out: the record as it is found, by `watch`; nothing
 //! before the store was read. Three tasks share the store: one follows it, one writes proposals, one has what the node
-//! [remembers](memory) stand in where the store cannot be read when the agent starts. Cancelled, each ends between two steps; a
+//! remembers stand in where the store cannot be read when the agent starts. Cancelled, each ends between two steps; a
 //! write that is under way is done or not, and the next reading tells which.
 
 mod config_map;
