@@ -15,3 +15,12 @@ pub mod moved;
 pub mod payload;
 pub mod quorum;
 pub mod status;
+
+use tokio::sync::watch;
+
+/// Ends when there is something new; never, once the sender is gone.
+pub(crate) async fn changed<T>(watch: &mut watch::Receiver<T>) {
+    if watch.changed().await.is_err() {
+        std::future::pending().await
+    }
+}

@@ -36,6 +36,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::effect::changed;
 use crate::effect::lease::LeaseState;
 use crate::effect::liveness::DeadNodes;
 use crate::effect::membership::Peers;
@@ -281,13 +282,6 @@ impl Reconciler {
             }
             !same
         });
-    }
-}
-
-/// Ends when there is something new; never, once the sender is gone.
-async fn changed<T>(watch: &mut watch::Receiver<T>) {
-    if watch.changed().await.is_err() {
-        std::future::pending().await
     }
 }
 

@@ -36,3 +36,10 @@ pub fn install_log(settings: &LogSettings) -> anyhow::Result<()> {
     };
     installed.map_err(|error| anyhow::anyhow!("cannot install the log: {error}"))
 }
+
+/// An error with its causes, as one line of a log or a status has it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}

@@ -158,7 +158,7 @@ impl Home {
         Ok(Some(shared.secret))
     }
 
-    /// Opens the lease store, and starts the election on it.
+    /// Opens the lease store, and starts the election on it. With `remembers` there is something in the memory.
     ///
     /// # Errors
     /// The store cannot be opened, or a thread cannot be started.
@@ -168,9 +168,8 @@ impl Home {
         (identity, election): (Identity, election::Settings),
         rights: impl Rights<Ground: Send> + Send + 'static,
         history: History,
-        memory: LeaseMemory,
+        (memory, remembers): (LeaseMemory, bool),
     ) -> anyhow::Result<(LeaseTask, LeaseHandle)> {
-        let remembers = memory.load().is_some();
         let directory = &settings.state.lease_dir;
         match self {
             Self::Files => {

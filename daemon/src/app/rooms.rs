@@ -1,7 +1,7 @@
 //! The rooms of a running agent, joined: sources, reconciler, effects.
 //!
 //! What each publishes is what the next one is given; the channels are made here and nowhere else. Threads of their own
-//! (election, data path, moved flows, socket task, liveness, the record of assignments) are stopped by the token of their stage and
+//! (election, data path, moved flows, socket task, liveness) are stopped by the token of their stage and
 //! waited for.
 
 use std::fs;
@@ -115,6 +115,7 @@ impl Rooms {
         let (link, members) = link::link(gate.clone(), joined.clone(), secret.is_some());
         let history = History::default();
         let election = (identity.clone(), settings.l2.election());
+        let memory = (memory, remembers);
         let kept = home.keep_leases(settings, election, link, history.clone(), memory);
         let (lease_task, leases) = kept.context("leases cannot be kept")?;
 

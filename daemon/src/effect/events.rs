@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 
 use self::queue::Queue;
 use super::status::Notice;
+use crate::effect::changed;
 use crate::source::kubernetes_status::{LiveKey, LiveStatuses};
 
 /// Who reports.
@@ -233,13 +234,6 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Ends when there is something new; never, once the sender is gone.
-async fn changed<T>(watch: &mut watch::Receiver<T>) {
-    if watch.changed().await.is_err() {
-        std::future::pending().await
     }
 }
 

@@ -35,6 +35,7 @@ use tracing::{error, info, warn};
 use self::apply::Outcome;
 use self::progress::{Due, Progress};
 use self::wish::Wishes;
+use crate::effect::changed;
 use crate::source::kubernetes_status::{LiveKey, LiveStatuses};
 
 /// Writes under way at a time.
@@ -380,13 +381,6 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Ends when there is something new; never, once the sender is gone.
-async fn changed<T>(watch: &mut watch::Receiver<T>) {
-    if watch.changed().await.is_err() {
-        std::future::pending().await
     }
 }
 

@@ -185,7 +185,8 @@ fn conditions(fields: &Map<String, Value>) -> Vec<String> {
     .collect()
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+/// The text at `pointer`; empty where there is none.
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     let field = object.pointer(pointer).and_then(Value::as_str);
     field.unwrap_or_default()
 }

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use landfall_core::election::Revision;
 use landfall_core::model::{AssignmentRecord, ObservedAssignments};
-use landfall_core::plan::addresses::Proposal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::sync::watch;
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::memory::Memory;
-use super::{AssignmentStore, Held, RETRY, Written, content, offer};
+use super::{Held, RETRY, Written, content, offer};
 
 /// Old revisions kept, in case the newest is torn.
 const KEEP: usize = 16;
@@ -188,25 +187,6 @@ impl AssignmentFiles {
                 Err(_) => std::thread::sleep(RETRY),
             }
         }
-    }
-
-    /// As [`AssignmentStore::recall_in_time`].
-    pub async fn recall_in_time(self, publish: watch::Sender<Held>, cancel: CancellationToken) {
-        AssignmentStore::Files(self)
-            .recall_in_time(publish, cancel)
-            .await;
-    }
-
-    /// As [`AssignmentStore::write_proposals`].
-    pub async fn write_proposals(
-        self,
-        proposals: watch::Receiver<Option<Arc<Proposal>>>,
-        publish: watch::Sender<Held>,
-        cancel: CancellationToken,
-    ) {
-        AssignmentStore::Files(self)
-            .write_proposals(proposals, publish, cancel)
-            .await;
     }
 
     /// A new watch each time: it is made before the look, so nothing falls between the two.

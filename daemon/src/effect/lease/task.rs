@@ -32,6 +32,7 @@ use super::clock;
 use super::memory::{Journal, LeaseMemory};
 use super::store::{Closed, Input, LeaseStore, StoreEvent, StoreEvents};
 use crate::effect::history::{Change, History};
+use crate::telemetry::chain;
 
 /// Room for a burst of observations; senders wait beyond that.
 const QUEUE: usize = 4096;
@@ -473,14 +474,6 @@ impl<S: LeaseStore + 'static, R: Rights> Work<S, R> {
             Action::SetDeadline(_) | Action::Silence | Action::Stopped => {}
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 #[cfg(test)]

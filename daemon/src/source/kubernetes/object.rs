@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::kind::WatchedKind;
 use super::trim;
-use crate::source::kubernetes_status::{LiveKey, LiveStatus};
+use crate::source::kubernetes_status::{LiveKey, LiveStatus, text};
 
 /// Where an object is: its namespace, empty for kinds without, and its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,9 +147,4 @@ impl<'de> Deserialize<'de> for Arrived {
             object,
         })
     }
-}
-
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    let field = object.pointer(pointer).and_then(Value::as_str);
-    field.unwrap_or_default()
 }

@@ -115,16 +115,6 @@ fn a_record_written_by_another_allocator_is_imported_and_nobody_moves() {
     cluster.add_pool(pool("lan", "10.10.200.0/29"));
     cluster.add_service(service("svc1"));
     // The write is lost to one that gave svc1 another address, and a Service this node has yet to see its first.
-    let assigned = |address| Assignment {
-        created: 100,
-        addresses: vec![AssignedAddress {
-            address: ip(address),
-            pool: "lan".into(),
-        }],
-        external_ips: Vec::new(),
-        reason: "satisfied".into(),
-        message: "".into(),
-    };
     let services = BTreeMap::from([(name("svc1"), Arc::new(assigned("10.10.200.5")))]);
     assert!(cluster.planner.plan().addresses.proposal.is_some());
     cluster
@@ -358,16 +348,6 @@ fn a_lost_record_that_is_still_known_is_written_again_as_it_was() {
 
 #[test]
 fn an_old_memory_of_a_lost_record_gives_way_to_what_the_status_says() {
-    let assigned = |address| Assignment {
-        created: 100,
-        addresses: vec![AssignedAddress {
-            address: ip(address),
-            pool: "lan".into(),
-        }],
-        external_ips: Vec::new(),
-        reason: "satisfied".into(),
-        message: "".into(),
-    };
     let old = AssignmentRecord {
         services: BTreeMap::from([(name("svc1"), Arc::new(assigned("10.10.200.1")))]),
         leases: BTreeMap::new(),
@@ -399,4 +379,18 @@ fn a_status_that_lags_behind_the_record_adds_no_address() {
     cluster.planner.plan();
     cluster.planner.observe(Observation::Allocating(true));
     assert_eq!(addresses(&cluster.plan(), "svc1"), ["10.10.200.1"]);
+}
+
+/// What a Service has that has this address of the pool `lan`.
+fn assigned(address: &str) -> Assignment {
+    Assignment {
+        created: 100,
+        addresses: vec![AssignedAddress {
+            address: ip(address),
+            pool: "lan".into(),
+        }],
+        external_ips: Vec::new(),
+        reason: "satisfied".into(),
+        message: "".into(),
+    }
 }

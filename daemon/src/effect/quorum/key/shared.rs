@@ -17,6 +17,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, PostParams};
 
+use crate::telemetry::chain;
+
 use super::{SHORTEST, Secret};
 
 /// The Secret's name.
@@ -326,12 +328,6 @@ fn random() -> io::Result<String> {
     let mut octets = [0; LENGTH];
     fs::File::open("/dev/urandom")?.read_exact(&mut octets)?;
     Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let causes: Vec<String> = causes.map(ToString::to_string).collect();
-    causes.join(": ")
 }
 
 #[cfg(test)]
