@@ -98,7 +98,7 @@ impl Client {
             .with_context(|| format!("apply {resource}"))
     }
 
-    /// Creates an object.
+    /// Creates an object, whose fields the server must all know, as `kubectl create` does.
     ///
     /// # Errors
     /// As [`Self::apply`]; also when there is such an object.
@@ -106,8 +106,13 @@ impl Client {
         let resource = Resource::of(object)?;
         let path = Request::new(resource.path());
         let body = serde_json::to_vec(object)?;
-        self.ask(|| Ok(path.create(&PostParams::default(), body.clone())?))
-            .with_context(|| format!("create {resource}"))
+        self.ask(|| {
+            let mut request = path.create(&PostParams::default(), body.clone())?;
+            let strict = format!("{}?fieldValidation=Strict", request.uri().path());
+            *request.uri_mut() = strict.parse()?;
+            Ok(request)
+        })
+        .with_context(|| format!("create {resource}"))
     }
 
     /// Changes an object by a JSON merge patch (RFC 7396).

@@ -29,6 +29,16 @@ const KINDS: [&str; 6] = [
     "Service",
 ];
 
+/// What is wrong only in files, or cannot be asked of an API server: an object whose name another file has, one in a
+/// namespace whose name none can have, versions that no server serves, and a slice that is some other controller's.
+const OF_FILES: [&str; 5] = [
+    "name-taken-by-the-good-file",
+    "namespace-illegal",
+    "pool-version",
+    "slice-version",
+    "slice-without-service",
+];
+
 /// A file of wrong objects.
 struct Wrong {
     file: String,
@@ -54,6 +64,12 @@ fn wrong() -> Result<Vec<Wrong>> {
         let documents = serde_norway::Deserializer::from_str(&text);
         let objects: Result<Vec<Value>, _> = documents.map(Value::deserialize).collect();
         let Ok(objects) = objects else { continue };
+        if OF_FILES
+            .iter()
+            .any(|file| path.ends_with(format!("{file}.yaml")))
+        {
+            continue;
+        }
         let ours = |object: &Value| object["kind"].as_str().is_some_and(|k| KINDS.contains(&k));
         let places: Result<Vec<String>> = objects
             .iter()
@@ -84,7 +100,7 @@ enum Fate {
 
 fn play(stage: &Stage, client: &Client, wrong: &Wrong) -> Result<Fate> {
     for object in &wrong.objects {
-        if let Err(error) = client.apply(object) {
+        if let Err(error) = client.create(object) {
             let refusal = client::refusal(&error).context("no answer at all")?.clone();
             ensure!(
                 refusal.code == 422 || refusal.code == 400,
