@@ -43,11 +43,11 @@ pub enum Part {
 const PARTS: [Part; 4] = [Part::Tcp, Part::Idle, Part::Peers, Part::Failover];
 
 /// Runs benchmarks, all but the cluster's when none is named, records their figures and prints them as a table.
-/// Failovers are repeated `repeats` times each.
+/// Failovers are repeated `repeats` times each, all of them or those that `only` names.
 ///
 /// # Errors
 /// When a lab does not come up or a benchmark fails; the others are run all the same.
-pub fn run(parts: &[Part], repeats: usize) -> Result<()> {
+pub fn run(parts: &[Part], repeats: usize, only: &[String]) -> Result<()> {
     be_quiet();
     let parts = if parts.is_empty() { &PARTS } else { parts };
     let (mut recorded, mut failures) = (Recorded::new(), Vec::new());
@@ -55,7 +55,7 @@ pub fn run(parts: &[Part], repeats: usize) -> Result<()> {
         let measured = match part {
             Part::Tcp => tcp::measure().map(|rows| recorded.extend(named(rows))),
             Part::Idle => idle::measure().map(|rows| recorded.extend(named(rows))),
-            Part::Failover => failover::measure(repeats, &mut recorded),
+            Part::Failover => failover::measure(repeats, only, &mut recorded),
             Part::Cluster => cluster::measure().map(|rows| recorded.extend(named(rows))),
             Part::Peers => peers::measure(repeats).map(|figures| recorded.extend(figures)),
         };

@@ -14,15 +14,24 @@ const LONG_REPEATS: usize = 3;
 
 type Line = Box<dyn Fn() -> Result<Recorded>>;
 
-/// Adds what was measured to `recorded`.
-pub(super) fn measure(repeats: usize, recorded: &mut Recorded) -> Result<()> {
+/// Adds what was measured to `recorded`: every line, or those that `only` names.
+pub(super) fn measure(repeats: usize, only: &[String], recorded: &mut Recorded) -> Result<()> {
+    let mut lines = lines(repeats);
+    if let Some(unknown) = only
+        .iter()
+        .find(|name| lines.iter().all(|(n, _)| n != name))
+    {
+        let names: Vec<&str> = lines.iter().map(|(name, _)| *name).collect();
+        bail!("no line is named {unknown}; there are {}", names.join(", "));
+    }
+    lines.retain(|(name, _)| only.is_empty() || only.iter().any(|wanted| wanted == name));
     let mut broken = Vec::new();
-    for line in lines(repeats) {
+    for (name, line) in lines {
         match line() {
             Ok(figures) => recorded.extend(figures),
             Err(error) => {
-                println!("does not hold: {error:#}");
-                broken.push(format!("{error:#}"));
+                println!("{name} does not hold: {error:#}");
+                broken.push(format!("{name}: {error:#}"));
             }
         }
     }
@@ -32,9 +41,10 @@ pub(super) fn measure(repeats: usize, recorded: &mut Recorded) -> Result<()> {
     Ok(())
 }
 
-fn lines(repeats: usize) -> Vec<Line> {
-    let hard = |name: &'static str, conditions: Conditions| -> Line {
-        Box::new(move || must_hold::hard(name, repeats, conditions))
+fn lines(repeats: usize) -> Vec<(&'static str, Line)> {
+    let hard = |name: &'static str, conditions: Conditions| -> (&'static str, Line) {
+        let line = move || must_hold::hard(name, repeats, conditions);
+        (name, Box::new(line))
     };
     let usual = Conditions::default();
     let five = Conditions { nodes: 5, ..usual };
@@ -57,21 +67,42 @@ fn lines(repeats: usize) -> Vec<Line> {
         hard("failover.hard.ipv6", ipv6),
         hard("failover.hard.paused", frozen),
         hard("failover.hard.busy", busy),
-        Box::new(move || must_hold::many_vips(repeats)),
-        Box::new(move || must_hold::connections(repeats)),
-        Box::new(move || must_hold::carrier(repeats)),
-        Box::new(move || must_hold::killed(repeats)),
-        Box::new(move || must_hold::frozen(repeats)),
-        Box::new(move || must_hold::drain(repeats)),
-        Box::new(move || must_hold::upgrade(repeats)),
-        Box::new(move || must_hold::one_of_two(repeats, Duration::from_secs(5))),
-        Box::new(move || must_hold::partition(repeats, 5)),
-        Box::new(move || must_hold::partition(repeats, 3)),
-        Box::new(move || must_hold::partition_of_two(repeats)),
-        Box::new(move || must_hold::one_way(repeats, Deaf::Unheard)),
-        Box::new(move || must_hold::one_way(repeats, Deaf::Unhearing)),
-        Box::new(move || must_hold::flapping(long)),
-        Box::new(move || must_hold::dark(long)),
-        Box::new(must_hold::heartbeats),
+        ("many_vips", Box::new(move || must_hold::many_vips(repeats))),
+        (
+            "connections",
+            Box::new(move || must_hold::connections(repeats)),
+        ),
+        ("carrier", Box::new(move || must_hold::carrier(repeats))),
+        ("killed", Box::new(move || must_hold::killed(repeats))),
+        ("frozen", Box::new(move || must_hold::frozen(repeats))),
+        ("drain", Box::new(move || must_hold::drain(repeats))),
+        ("upgrade", Box::new(move || must_hold::upgrade(repeats))),
+        (
+            "one_of_two",
+            Box::new(move || must_hold::one_of_two(repeats, Duration::from_secs(5))),
+        ),
+        (
+            "partition.five",
+            Box::new(move || must_hold::partition(repeats, 5)),
+        ),
+        (
+            "partition",
+            Box::new(move || must_hold::partition(repeats, 3)),
+        ),
+        (
+            "partition.two",
+            Box::new(move || must_hold::partition_of_two(repeats)),
+        ),
+        (
+            "unheard",
+            Box::new(move || must_hold::one_way(repeats, Deaf::Unheard)),
+        ),
+        (
+            "unhearing",
+            Box::new(move || must_hold::one_way(repeats, Deaf::Unhearing)),
+        ),
+        ("flapping", Box::new(move || must_hold::flapping(long))),
+        ("dark", Box::new(move || must_hold::dark(long))),
+        ("heartbeats", Box::new(must_hold::heartbeats)),
     ]
 }

@@ -41,6 +41,9 @@ enum Command {
         /// How often each failover is repeated.
         #[arg(long, default_value_t = 20)]
         repeats: usize,
+        /// Of the failovers, only this one; an unknown name lists them. May be given more than once.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
     },
     /// Let a node die under Landfall and under keepalived, and draw who answered when.
     Picture {
@@ -107,7 +110,11 @@ fn main() -> Result<()> {
         Command::Cluster(ClusterCommand::Up { nodes }) => story::cluster::up(nodes),
         Command::Cluster(ClusterCommand::Down { id }) => story::cluster::down(id.as_deref()),
         Command::Cluster(ClusterCommand::Hold { nodes }) => story::cluster::hold(nodes),
-        Command::Bench { parts, repeats } => bench::run(&parts, repeats),
+        Command::Bench {
+            parts,
+            repeats,
+            only,
+        } => bench::run(&parts, repeats, &only),
         Command::Picture { file } => bench::draw(&file),
         Command::Scenario { name } => story::scenario::run(name.as_deref()),
         Command::Pod {

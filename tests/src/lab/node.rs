@@ -390,11 +390,14 @@ impl Node {
         })
     }
 
-    /// The last lines of what the agent printed.
+    /// The last lines of what the agent printed, without the settings that it lists at each start.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
         let text = fs::read_to_string(&self.paths.log).unwrap_or_default();
-        let all: Vec<&str> = text.lines().collect();
+        let told = text
+            .lines()
+            .filter(|line| !line.contains("setting in effect"));
+        let all: Vec<&str> = told.collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 

@@ -264,6 +264,9 @@ impl Stage {
     }
 }
 
+/// How much of each agent's log a test that fails shows: few enough lines that what the test said stays in sight.
+const LOG_LINES: usize = 20;
+
 impl Drop for Stage {
     /// Prints what the agents said last. The test runner shows it for a test that fails.
     fn drop(&mut self) {
@@ -271,7 +274,7 @@ impl Drop for Stage {
             return;
         }
         for node in self.lab.nodes() {
-            let tail = node.log_tail(40);
+            let tail = node.log_tail(LOG_LINES);
             if !tail.is_empty() {
                 println!("---- the end of {}'s log\n{tail}", node.name());
             }
