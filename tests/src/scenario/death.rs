@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failover::{self, Takeover};
 use super::{Stage, bounds};
@@ -109,9 +109,27 @@ pub struct Exodus {
 /// A node with 700 VIPs or more dies; all of them are watched.
 ///
 /// # Errors
-/// When the nodes do not share the services out, or a VIP does not answer beforehand.
+/// As [`of_a_crowd`].
 pub fn of_many_vips(after: Duration) -> Result<Exodus> {
     let stage = Stage::builder().start()?;
+    let add = |objects: Vec<Value>| {
+        // JSON is YAML, and quicker to write and to read.
+        let documents: Vec<String> = objects.iter().map(Value::to_string).collect();
+        let text = documents.join("\n---\n") + "\n";
+        stage.lab.objects().write("crowd.yaml", &text)
+    };
+    of_a_crowd(&stage, add, after)
+}
+
+/// As [`of_many_vips`], on a stage, to whose objects `add` adds.
+///
+/// # Errors
+/// When the nodes do not share the services out, or a VIP does not answer beforehand.
+pub fn of_a_crowd(
+    stage: &Stage,
+    add: impl FnOnce(Vec<Value>) -> Result<()>,
+    after: Duration,
+) -> Result<Exodus> {
     let (lab, client) = (&stage.lab, stage.lab.client());
     client.output(&format!("ip route add {CROWD_POOL} dev ens3"))?;
     // What is measured is the move of the VIPs, not how a full neighbour table is swept up.
@@ -121,7 +139,7 @@ pub fn of_many_vips(after: Duration) -> Result<Exodus> {
     for other in others {
         other.stop_agent()?;
     }
-    lab.objects().write("crowd.yaml", &crowd()?)?;
+    add(crowd())?;
     wait::until_ok(PATIENCE, "one node to announce all VIPs", || {
         std::thread::sleep(Duration::from_millis(500));
         let own = announced_by(victim)?.len();
@@ -142,9 +160,9 @@ pub fn of_many_vips(after: Duration) -> Result<Exodus> {
     let vips = announced_by(victim)?;
     let targets: Vec<SocketAddr> = vips.iter().map(|vip| (*vip, 5000).into()).collect();
     wait::until(PATIENCE, "every VIP to answer", || {
-        Ok(ask(&stage, &targets, Duration::from_secs(1), || Ok(()))?.silent() == 0)
+        Ok(ask(stage, &targets, Duration::from_secs(1), || Ok(()))?.silent() == 0)
     })?;
-    let record = ask(&stage, &targets, after, || victim.die())?;
+    let record = ask(stage, &targets, after, || victim.die())?;
     let gaps = record.longest_gaps();
     let worst = gaps.iter().max().context("a VIP was watched")?;
     let end = record.window.to - CROWD_INTERVAL * 4;
@@ -180,30 +198,22 @@ fn announced_by(node: &Node) -> Result<Vec<IpAddr>> {
     Ok(own.map(|entry| entry.address).collect())
 }
 
-fn crowd() -> Result<String> {
-    let mut text = json!({
+fn crowd() -> Vec<Value> {
+    let pool = json!({
         "apiVersion": "landfall.dev/v1alpha1", "kind": "LoadBalancerIPPool",
         "metadata": {"name": "crowd-pool"},
         "spec": {
             "blocks": [{"cidr": CROWD_POOL}],
             "serviceSelector": {"matchLabels": {"crowd": "yes"}},
         },
-    })
-    .to_string();
+    });
     let (blue, app) = (
         labels(&[("color", "blue"), ("crowd", "yes")]),
         labels(&[("app", "webpod")]),
     );
-    for number in 0..CROWD {
-        let object = service(
-            &format!("crowd{number}"),
-            &blue,
-            &app,
-            &[("ping", "UDP", 5000)],
-        );
-        // JSON is YAML, and quicker to write and to read.
-        text += &format!("\n---\n{object}");
-    }
-    text.push('\n');
-    Ok(text)
+    let services = (0..CROWD).map(|number| {
+        let name = format!("crowd{number}");
+        service(&name, &blue, &app, &[("ping", "UDP", 5000)])
+    });
+    [pool].into_iter().chain(services).collect()
 }

@@ -8,9 +8,11 @@ use landfall_tests::figures;
 use landfall_tests::lab::node::Node;
 use landfall_tests::lab::settings::Lease;
 use landfall_tests::lab::wait;
-use landfall_tests::scenario::bounds::{HARD, HARD_MEDIAN, ORDERLY};
+use landfall_tests::lab::wires::Deaf;
+use landfall_tests::scenario::bounds::{HARD, HARD_MEDIAN, ONE_WAY, ORDERLY, VIPS};
 use landfall_tests::scenario::failover::{self, Takeover};
-use landfall_tests::scenario::{Stage, death};
+use landfall_tests::scenario::{Stage, death, partition};
+use serde_json::Value;
 
 use crate::{SECOND, access, stage};
 
@@ -95,6 +97,43 @@ fn a_dead_nodes_vips_move_as_fast_when_the_api_server_is_slow() -> Result<()> {
     control_plane.slow_writes(Duration::from_millis(200));
     let takeovers = deaths(&mut stage)?;
     judge("cluster.failover.slow_api", &takeovers)
+}
+
+#[test]
+fn seven_hundred_vips_of_a_dead_node_move_as_fast() -> Result<()> {
+    let stage = stage(Stage::builder())?;
+    let client = access(&stage).client();
+    let add = |objects: Vec<Value>| objects.iter().try_for_each(|o| client.apply(o).map(drop));
+    let exodus = death::of_a_crowd(&stage, add, death::AFTER)?;
+    figures::record_times("cluster.failover.hard.gap.700_vips", &[exodus.gap])?;
+    ensure!(exodus.vips >= VIPS, "only {} VIPs", exodus.vips);
+    ensure!(exodus.orphans == 0, "nobody took over: {exodus:?}");
+    ensure!(exodus.gap <= HARD, "silent for {:?}", exodus.gap);
+    Ok(())
+}
+
+#[test]
+fn there_is_one_answer_while_the_lan_is_in_parts_or_loses_frames_one_way() -> Result<()> {
+    let stage = stage(Stage::builder())?;
+    let split = partition::split(&stage)?;
+    let duplicates = split.duplicates as f64;
+    figures::record(
+        "cluster.partition.duplicate_answers",
+        "answers",
+        &[duplicates],
+    )?;
+    ensure!(split.duplicates == 0 && split.moves <= 1, "{split:?}");
+    ensure!(split.majority_gap.max(split.healed) <= HARD, "{split:?}");
+    every_node_is_in_touch(&stage)?;
+    for direction in [Deaf::Unheard, Deaf::Unhearing] {
+        let takeover = partition::one_way(&stage, direction)?;
+        ensure!(takeover.duplicates.is_empty(), "{:?}", takeover.duplicates);
+        let longest = takeover.gap.max(takeover.arp_gap);
+        ensure!(longest <= ONE_WAY, "{direction:?}: silent for {longest:?}");
+        stage.lab.switch().heal()?;
+        every_node_is_in_touch(&stage)?;
+    }
+    Ok(())
 }
 
 #[test]
