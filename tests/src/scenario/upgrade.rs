@@ -30,7 +30,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// TCP sends a lost segment again after this time at the earliest.
 const RETRANSMITTED: Duration = Duration::from_millis(200);
 /// A node that answers within this time of its own last answer, though another has in between, is one too many.
-const RETURN: Duration = Duration::from_millis(500);
+pub const RETURN: Duration = Duration::from_millis(500);
 
 /// What was lost over all upgrades.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -106,6 +106,8 @@ fn writes_can_be_slowed_and_connections_cut() -> Result<()> {
     control_plane.slow_writes(delay);
     let slow = write("slow")?;
     control_plane.slow_writes(Duration::ZERO);
+    // What was on the way before arrives before what comes after it.
+    std::thread::sleep(delay * 2);
     let quick_again = write("quick-again")?;
     println!("{quick:?}, slowed {slow:?}, then {quick_again:?}");
     assert!(slow >= delay && slow < delay * 3, "{slow:?}");

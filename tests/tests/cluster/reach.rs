@@ -20,11 +20,15 @@ fn every_service_is_reached_by_everybody_as_on_plain_machines() -> Result<()> {
 }
 
 #[test]
-fn connections_and_flows_outlive_what_becomes_of_endpoints() -> Result<()> {
+fn new_connections_follow_endpoints_and_established_ones_finish() -> Result<()> {
     let stage = stage(Stage::builder())?;
-    let changes = endpoint::life(&stage, 1)?;
-    println!("{changes:?}");
-    let seen = table_changes::many(&stage, 200, 50, 60)?;
+    endpoint::life(&stage, 1).map(drop)
+}
+
+#[test]
+fn connections_and_flows_outlive_many_table_changes() -> Result<()> {
+    let stage = stage(Stage::builder().pods_per_node(2))?;
+    let seen = table_changes::many(&stage, 200, 50, 20)?;
     println!("{seen:?}");
     assert_eq!(seen.connections_lost, 0, "{:?}", seen.first);
     assert_eq!(seen.flows_moved, 0);
