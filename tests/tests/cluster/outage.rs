@@ -162,8 +162,8 @@ fn nothing_moves_when_the_clock_of_one_node_is_off() -> Result<()> {
         let node = lab.node(0);
         node.stop_agent()?;
         node.start_agent_at(offset)?;
-        // Its share comes back to it in order, and then all is at rest.
-        std::thread::sleep(3 * WATCHED);
+        // Half a minute later its share comes back to it in order, and then all is at rest.
+        std::thread::sleep(5 * WATCHED);
         let capture = LanCapture::start(lab.switch())?;
         let asker = NeighbourProber::start(lab.watcher(), &vips, Duration::from_millis(10))?;
         std::thread::sleep(2 * WATCHED);
