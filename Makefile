@@ -47,8 +47,8 @@ demo: tools-build binary ## play the story: three nodes, three services, one die
 	@LANDFALL_BIN=$(BINARY) $(dir $(BINARY))landfall-lab demo
 
 .PHONY: cluster
-cluster: tools-cluster cluster-programs ## a real Kubernetes cluster, left running to play with
-	@target/debug/landfall-lab cluster up
+cluster: tools-cluster cluster-programs binary ## a real Kubernetes cluster with Landfall, left running to play with
+	@LANDFALL_BIN=$(BINARY) target/debug/landfall-lab cluster up
 .PHONY: cluster-down
 cluster-down: ## take down what make cluster left running
 	@target/debug/landfall-lab cluster down

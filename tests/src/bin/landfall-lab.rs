@@ -82,11 +82,14 @@ enum Command {
 enum ClusterCommand {
     /// Build the programs that the machine does not have.
     Build,
-    /// Leave a cluster standing.
+    /// Leave a cluster standing, with Landfall on it as its manifest deploys it.
     Up {
         /// The number of nodes.
         #[arg(long, default_value_t = 3)]
         nodes: u8,
+        /// Without Landfall.
+        #[arg(long)]
+        bare: bool,
     },
     /// Take down what `up` left standing.
     Down {
@@ -99,6 +102,9 @@ enum ClusterCommand {
         /// The number of nodes.
         #[arg(long)]
         nodes: u8,
+        /// Without Landfall.
+        #[arg(long)]
+        bare: bool,
     },
 }
 
@@ -107,9 +113,9 @@ fn main() -> Result<()> {
         Command::Demo => story::demo::tell(),
         Command::Up { nodes, bare } => story::shell::open(nodes, !bare),
         Command::Cluster(ClusterCommand::Build) => story::cluster::build(),
-        Command::Cluster(ClusterCommand::Up { nodes }) => story::cluster::up(nodes),
+        Command::Cluster(ClusterCommand::Up { nodes, bare }) => story::cluster::up(nodes, bare),
         Command::Cluster(ClusterCommand::Down { id }) => story::cluster::down(id.as_deref()),
-        Command::Cluster(ClusterCommand::Hold { nodes }) => story::cluster::hold(nodes),
+        Command::Cluster(ClusterCommand::Hold { nodes, bare }) => story::cluster::hold(nodes, bare),
         Command::Bench {
             parts,
             repeats,

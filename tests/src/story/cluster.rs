@@ -39,11 +39,11 @@ pub fn build() -> Result<()> {
     Programs::find_or_build().map(drop)
 }
 
-/// Leaves a cluster standing and tells how to use it.
+/// Leaves a cluster standing, with Landfall on it unless `bare`, and tells how to use it.
 ///
 /// # Errors
 /// When it does not come up.
-pub fn up(nodes: u8) -> Result<()> {
+pub fn up(nodes: u8, bare: bool) -> Result<()> {
     let mut narrator = Narrator::new();
     narrator.chapter("Bring a cluster up");
     build()?;
@@ -52,6 +52,7 @@ pub fn up(nodes: u8) -> Result<()> {
     let log = File::create(&path).with_context(|| path.display().to_string())?;
     let mut holder = Command::new(std::env::current_exe()?)
         .args(["cluster", "hold", "--nodes", &nodes.to_string()])
+        .args(bare.then_some("--bare"))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -74,7 +75,18 @@ pub fn up(nodes: u8) -> Result<()> {
     let bin = lab.join("bin");
     narrator.say(&format!("use it     PATH={}:$PATH", bin.display()));
     narrator.say("           kubectl get nodes -o wide");
-    narrator.say("           client ping 10.10.200.11");
+    if bare {
+        narrator.say("           client ping 10.10.200.11");
+    } else {
+        narrator.say("           kubectl -n landfall-system get pods -o wide");
+        for example in ["l2-announcement.yaml", "webpods.yaml"] {
+            let file = Path::new(OWNER).join("examples").join(example);
+            narrator.say(&format!("           kubectl apply -f {}", file.display()));
+        }
+        narrator.say("           kubectl get svc,lbpool,l2policy");
+        narrator.say("           client curl http://10.10.200.1");
+        narrator.say("           kubectl -n landfall-system exec ds/landfall -- landfall status");
+    }
     narrator.say("           node1 ctr -n k8s.io containers ls");
     narrator.say(&format!(
         "logs       {}, {}/node1",
@@ -85,14 +97,16 @@ pub fn up(nodes: u8) -> Result<()> {
     Ok(())
 }
 
-/// Brings a cluster up and holds it until this process is told to end.
+/// Brings a cluster up, with Landfall on it unless `bare`, and holds it until this process is told to end.
 ///
 /// # Errors
 /// When it does not come up.
-pub fn hold(nodes: u8) -> Result<()> {
-    let cluster = Cluster::builder()
-        .nodes(nodes)
-        .start(&Programs::find_or_build()?)?;
+pub fn hold(nodes: u8, bare: bool) -> Result<()> {
+    let mut builder = Cluster::builder().nodes(nodes);
+    if !bare {
+        builder = builder.daemon_set();
+    }
+    let cluster = builder.start(&Programs::find_or_build()?)?;
     let lab = cluster.lab();
     let bin = lab.dir().join("bin");
     fs::create_dir(&bin)?;
