@@ -4,16 +4,18 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Kinds without a namespace, among those that scenarios write.
-const OF_THE_CLUSTER: [&str; 9] = [
+const OF_THE_CLUSTER: [&str; 11] = [
     "CiliumL2AnnouncementPolicy",
     "CiliumLoadBalancerIPPool",
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "FlowSchema",
     "L2AnnouncementPolicy",
     "LoadBalancerIPPool",
     "Namespace",
     "Node",
+    "PriorityLevelConfiguration",
 ];
 
 /// An object's place.

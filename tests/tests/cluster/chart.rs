@@ -35,6 +35,7 @@ fn the_charts_values_reach_the_agent() -> Result<()> {
         "compat.cilium=true",
         "crds.keep=true",
         "image.tag=9",
+        "flowControl.enabled=false",
     ];
     let objects = documents(&helm(&set)?)?;
     let of_kind = |kind: &str| -> Vec<&Value> {
@@ -55,6 +56,7 @@ fn the_charts_values_reach_the_agent() -> Result<()> {
     assert_eq!(variable("KUBERNETES_SERVICE_PORT"), Some("6443".into()));
     assert_eq!(container["image"], "landfall.dev/landfall:9");
     assert_eq!(of_kind("ServiceMonitor").len(), 1);
+    assert!(of_kind("FlowSchema").is_empty() && of_kind("PriorityLevelConfiguration").is_empty());
     let definitions = of_kind("CustomResourceDefinition");
     assert_eq!(definitions.len(), 4);
     for definition in definitions {
