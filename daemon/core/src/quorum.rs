@@ -5,14 +5,16 @@
 //! ([`message::Message`]); feeds the kernel's deadline, the store, the node's disk and the peers ([`Action`]), and the
 //! election through a [`View`].
 //!
-//! Each part of the protocol has its file: `grant` asks and answers, `right` adds up what was granted, `verdict` calls
-//! peers silent and refuses their terms, `adopt` goes from one record to the next, `change` writes records.
+//! Each part of the protocol has its file: `grant` asks and answers, `pace` says for how long is granted, `right` adds up
+//! what was granted, `verdict` calls peers silent and refuses their terms, `adopt` goes from one record to the next,
+//! `change` writes records.
 
 mod adopt;
 mod change;
 mod event;
 mod grant;
 pub mod message;
+mod pace;
 mod peer;
 pub mod record;
 mod right;
@@ -27,6 +29,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use self::change::{InStore, Intent};
 use self::message::{Serial, Verdict};
+use self::pace::WritePace;
 use self::peer::Peer;
 use self::record::{Epoch, MemberRecord, Members};
 use self::rule::{Rule, names};
@@ -82,6 +85,7 @@ pub struct Quorum {
 
     term: Option<Term>,
     renewed: Option<Moment>,
+    pace: WritePace,
     /// The deadline as last set, by this process.
     set: Option<(Term, Option<Moment>)>,
     /// Since when the right would be lost with any one granter more, because others refuse the term.
@@ -144,6 +148,7 @@ impl Quorum {
             granters: Members::new(),
             term: None,
             renewed: None,
+            pace: WritePace::default(),
             set: None,
             brittle_since: None,
             starved_since: None,
@@ -203,6 +208,7 @@ impl Quorum {
             }
             Event::Tenure(term) => self.take_tenure(term, &mut actions),
             Event::Renewed { term, started } => {
+                self.pace.note(started, now);
                 if self.term == Some(term) {
                     self.renewed = self.renewed.max(Some(started));
                 }

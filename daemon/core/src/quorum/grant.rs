@@ -98,7 +98,8 @@ impl Quorum {
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
-        let (proof, promise) = (self.settings.proof, self.settings.promise());
+        let proof = self.settings.proof;
+        let span = self.pace.span(&self.settings, now);
         let allowed = self.may_grant(to, term, now);
         let Some(peer) = self.peers.get_mut(to) else {
             return;
@@ -112,9 +113,10 @@ impl Quorum {
         }
         let granted = allowed && proven;
         if granted {
-            peer.promised_until = peer.promised_until.max(Some(now + promise));
+            let until = now + span + self.settings.slack;
+            peer.promised_until = peer.promised_until.max(Some(until));
         }
-        let granted = granted.then_some(self.settings.span);
+        let granted = granted.then_some(span);
         let serial = self.send(
             to,
             Body::Answer {

@@ -161,7 +161,8 @@ impl Peer {
         found.map(|(_, at)| *at)
     }
 
-    /// Until when the peer counts as heard, by promise or by proof of contact.
+    /// Until when the peer counts as heard: by what it was promised, or by proof of contact or for being new, for as long as a
+    /// `promise` made now would hold.
     pub(super) fn silent_from(
         &self,
         refused: Option<Term>,

@@ -12,6 +12,11 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How long a grant is good after the heartbeat it answers was sent, by the clock of the node that has it.
     pub span: Duration,
+    /// How long it is good at least, where the lease store is slow.
+    pub least_span: Duration,
+    /// How long a grant and the write of a fence may take together: a write that takes longer than this less `span` shortens
+    /// grants, down to `least_span`.
+    pub grant_and_fence: Duration,
     /// How much longer a granter keeps its promise, by its own clock.
     pub slack: Duration,
     /// How old an answer may be that a heartbeat names as heard, for the heartbeat to be granted.
@@ -32,6 +37,8 @@ impl Default for Settings {
         Self {
             heartbeat: Duration::from_millis(50),
             span: Duration::from_millis(300),
+            least_span: Duration::from_millis(200),
+            grant_and_fence: Duration::from_millis(425),
             slack: Duration::from_millis(20),
             proof: Duration::from_millis(200),
             patience: Duration::from_secs(1),
@@ -45,14 +52,22 @@ impl Default for Settings {
 /// Why the quorum's settings cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
+    /// A grant cannot be shortened to more than it is.
+    #[error("quorum.least_span ({least:?}) must be at most quorum.span ({span:?})")]
+    LeastSpanTooLong {
+        /// The offending span.
+        least: Duration,
+        /// How long a grant is good.
+        span: Duration,
+    },
     /// A right would end between two heartbeats when one is lost.
     #[error(
-        "quorum.heartbeat ({heartbeat:?}) must be more than zero and at most a third of quorum.span ({span:?})"
+        "quorum.heartbeat ({heartbeat:?}) must be more than zero and at most a third of quorum.least_span ({span:?})"
     )]
     HeartbeatOutOfRange {
         /// The offending pace.
         heartbeat: Duration,
-        /// How long a grant is good.
+        /// How long a grant is good at least.
         span: Duration,
     },
     /// Two clocks could drift apart by more than the slack.
@@ -65,14 +80,14 @@ pub enum SettingsError {
     },
     /// Proof would be too old before the next heartbeat, or outlive the grant.
     #[error(
-        "quorum.proof ({proof:?}) must be at least two of quorum.heartbeat ({heartbeat:?}) and at most quorum.span ({span:?})"
+        "quorum.proof ({proof:?}) must be at least two of quorum.heartbeat ({heartbeat:?}) and at most quorum.least_span ({span:?})"
     )]
     ProofOutOfRange {
         /// The offending age.
         proof: Duration,
         /// The pace of heartbeats.
         heartbeat: Duration,
-        /// How long a grant is good.
+        /// How long a grant is good at least.
         span: Duration,
     },
     /// The node would answer when a peer may already have fenced it.
@@ -88,7 +103,7 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// How long a granter keeps its word: the span and the slack.
+    /// How long a granter keeps its word at most: the span and the slack.
     #[must_use]
     pub fn promise(&self) -> Duration {
         self.span + self.slack
@@ -111,22 +126,28 @@ impl Settings {
         let Self {
             heartbeat,
             span,
+            least_span,
             slack,
             proof,
             ..
         } = *self;
         let (margin, duration) = (self.lease_margin, self.lease_duration);
-        if heartbeat.is_zero() || heartbeat * 3 > span {
+        if least_span > span {
+            let least = least_span;
+            return Err(SettingsError::LeastSpanTooLong { least, span });
+        }
+        if heartbeat.is_zero() || heartbeat * 3 > least_span {
+            let span = least_span;
             return Err(SettingsError::HeartbeatOutOfRange { heartbeat, span });
         }
         if slack * 1000 < span * 21 {
             return Err(SettingsError::SlackTooSmall { slack, span });
         }
-        if proof < heartbeat * 2 || proof > span {
+        if proof < heartbeat * 2 || proof > least_span {
             return Err(SettingsError::ProofOutOfRange {
                 proof,
                 heartbeat,
-                span,
+                span: least_span,
             });
         }
         if margin * 1000 < duration * 21 || margin >= duration {

@@ -19,7 +19,8 @@ impl Quorum {
             self.wake_at(self.started + self.settings.promise());
             return changed;
         }
-        let (promise, patience) = (self.settings.promise(), self.settings.patience);
+        let span = self.pace.span(&self.settings, now);
+        let (promise, patience) = (span + self.settings.slack, self.settings.patience);
         let mut silent = Vec::new();
         let mut wake = None;
         for node in &self.members {

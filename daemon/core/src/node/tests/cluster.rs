@@ -116,6 +116,8 @@ pub(crate) struct Cluster {
     pub(crate) counts: Counts,
     /// Nodes remember the leases on their disks.
     pub(crate) remembers: bool,
+    /// How long the store takes to do a write, besides the way there and back.
+    pub(crate) slow_writes: Duration,
     /// Print what happens.
     pub(crate) loud: bool,
 }
@@ -190,6 +192,7 @@ impl Cluster {
             seq: 0,
             counts: Counts::default(),
             remembers: false,
+            slow_writes: Duration::ZERO,
             loud: false,
         }
     }

@@ -36,6 +36,10 @@ fn history(seed: u64, loud: bool) -> Counts {
     // A history is short: with the usual memory no bequest would be pruned in most of them.
     cluster.settings.memory = Duration::from_secs([60, 12, 6][cluster.rng.place(3)]);
     cluster.settings.return_pause = Duration::from_secs(3);
+    // A seventh of the histories; the others are as they were before writes could be slow throughout.
+    if seed % 7 == 3 {
+        cluster.slow_writes = Duration::from_millis(200);
+    }
     for node in 0..size {
         cluster.machines[node].desired = cluster.everywhere();
         if node == 0 || cluster.rng.chance(8000) {

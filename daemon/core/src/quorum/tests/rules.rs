@@ -55,6 +55,70 @@ fn a_granter_that_has_just_started_neither_grants_nor_calls_anyone_silent() {
     assert_eq!(rig.said(), [(name_of(2), Verdict::Silent)]);
 }
 
+/// Renewals in a row that each took `millis`.
+fn renew(rig: &mut Rig, millis: &[u64]) {
+    for took in millis {
+        rig.pass(ms(1000));
+        let started = rig.now;
+        rig.pass(ms(*took));
+        rig.event(Event::Renewed {
+            term: TERM,
+            started,
+        });
+    }
+}
+
+#[test]
+fn while_the_store_is_slow_less_is_granted_and_no_more_is_promised() {
+    for (took, span) in [(50, 300), (125, 300), (200, 225), (2000, 200)] {
+        let mut rig = Rig::member(3);
+        renew(&mut rig, &[took; 3]);
+        assert_eq!(rig.contact(1), Some(ms(span)), "{took}");
+        // The promise: what was granted, and the slack.
+        rig.pass(ms(span + 19));
+        let silent = (name_of(1), Verdict::Silent);
+        let says = |rig: &Rig| rig.quorum.verdicts.contains(&silent);
+        assert!(!says(&rig), "{took}");
+        rig.pass(ms(1));
+        assert!(says(&rig), "{took}");
+    }
+}
+
+#[test]
+fn what_was_promised_while_the_store_was_quick_is_kept() {
+    let mut rig = Rig::member(3);
+    renew(&mut rig, &[200; 2]);
+    let started = rig.now;
+    rig.pass(ms(200));
+    assert_eq!(rig.contact(1), Some(ms(300)));
+    rig.event(Event::Renewed {
+        term: TERM,
+        started,
+    });
+    assert_eq!(rig.contact(2), Some(ms(225)));
+    let silent = |rig: &Rig, node| {
+        let verdict = (name_of(node), Verdict::Silent);
+        rig.quorum.verdicts.contains(&verdict)
+    };
+    rig.pass(ms(245));
+    assert!(!silent(&rig, 1) && silent(&rig, 2));
+    rig.pass(ms(74));
+    assert!(!silent(&rig, 1));
+    rig.pass(ms(1));
+    assert!(silent(&rig, 1));
+}
+
+#[test]
+fn a_store_that_was_quick_of_late_or_is_away_shortens_no_grant() {
+    let mut rig = Rig::member(3);
+    renew(&mut rig, &[200, 10, 200]);
+    assert_eq!(rig.contact(1), Some(ms(300)), "one of three was quick");
+    renew(&mut rig, &[200, 200]);
+    assert_eq!(rig.contact(1), Some(ms(225)));
+    rig.pass(ms(3000));
+    assert_eq!(rig.contact(1), Some(ms(300)), "nobody can be fenced");
+}
+
 #[test]
 fn nobody_is_granted_whom_the_record_does_not_name() {
     let mut rig = Rig::member(3);

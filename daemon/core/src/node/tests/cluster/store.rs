@@ -18,7 +18,7 @@ impl Cluster {
             let process = self.machines[node].number;
             return self.fail(node, process, write.request);
         }
-        let span = self.store_span();
+        let span = self.store_span() + self.slow_writes;
         self.push(span, node, Step::Write(write));
     }
 
