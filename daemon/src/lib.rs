@@ -12,6 +12,7 @@ pub mod effect;
 mod http;
 pub mod kubernetes;
 pub mod objects;
+mod pause;
 pub mod reconciler;
 pub mod source;
 pub mod state_file;

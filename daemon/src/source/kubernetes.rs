@@ -19,7 +19,6 @@ mod feed;
 mod kind;
 mod object;
 mod operator;
-mod pause;
 mod shelf;
 mod state;
 mod trim;

@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::memory::Memory;
-use super::{Held, RETRY, RETRY_MOST, WriteError, Written, content, offer};
+use super::{Held, RETRY_MOST, WriteError, Written, content, offer};
+use crate::pause::Pause;
 
 /// Bytes of a record that an object holds: the API server takes 1 MiB in all, some of which is for the summary.
 pub const RECORD_LIMIT: usize = (1 << 20) - (4 << 10);
@@ -130,7 +131,7 @@ impl AssignmentObject {
     }
 
     async fn look(&self, publish: &watch::Sender<Held>) {
-        let (mut wait, mut version) = (RETRY, None);
+        let (mut pause, mut version) = (Pause::new(), None);
         let mut troubled = false;
         loop {
             let step = match version.take() {
@@ -142,7 +143,7 @@ impl AssignmentObject {
                     if std::mem::take(&mut troubled) {
                         info!("the record of assignments can be read again");
                     }
-                    wait = RETRY;
+                    pause.reset();
                     if let End::Resume(next) = end {
                         version = Some(next);
                         continue;
@@ -158,8 +159,7 @@ impl AssignmentObject {
                     }
                 }
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RETRY_MOST);
+            tokio::time::sleep(pause.take()).await;
         }
     }
 

@@ -19,8 +19,8 @@ use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, LATE};
 use super::kind::WatchedKind;
-use super::pause::Pause;
 use crate::objects::{CILIUM_VERSIONS, VERSION};
+use crate::pause::Pause;
 
 /// The first pause while a kind is missing; each is twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(500);

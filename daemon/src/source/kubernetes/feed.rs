@@ -22,7 +22,7 @@ use super::discovery::Served;
 use super::failure::{Failure, LATE};
 use super::kind::WatchedKind;
 use super::object::{Arrived, Place, Seen};
-use super::pause::{Pause, chance};
+use crate::pause::{Pause, chance};
 use crate::source::kubernetes_status::LiveBoard;
 
 /// Objects in a page of a list.

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::discovery::Served;
 use super::failure::Failure;
-use super::pause::Pause;
+use crate::pause::Pause;
 
 /// Where the operator's lease is.
 const NAMESPACE: &str = "kube-system";

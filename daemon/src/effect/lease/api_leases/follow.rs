@@ -21,11 +21,9 @@ use super::requests::Requests;
 use super::road::Road;
 use crate::effect::lease::clock;
 use crate::effect::lease::store::Closed;
+use crate::pause::Pause;
 
-/// The second pause after something could not be read, doubled each time up to the last. There is none at first, nor after
-/// what took long enough by itself.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// A watch that lasted so long was no failure.
 const SHORT: Duration = Duration::from_secs(1);
 /// How often the watch is looked at for being stuck.
 const LOOK: Duration = Duration::from_millis(500);
@@ -64,7 +62,7 @@ pub(super) struct Follower {
 impl Follower {
     /// Follows until the election has ended.
     pub(super) async fn run(self) {
-        let mut pause = Duration::ZERO;
+        let mut pause = Pause::after_one_more();
         let mut listed = false;
         loop {
             let began = clock::now();
@@ -77,10 +75,9 @@ impl Follower {
             };
             let ended = read.await;
             if clock::now().since(began) > SHORT {
-                pause = Duration::ZERO;
+                pause.reset();
             }
-            let mut wait = pause;
-            pause = (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+            let mut wait = pause.take();
             match ended {
                 Ok(()) => {}
                 Err(End::Closed) => return,

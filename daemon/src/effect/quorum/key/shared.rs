@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, PostParams};
 
+use crate::pause::Pause;
 use crate::telemetry::chain;
 
 use super::{SHORTEST, Secret};
@@ -33,9 +34,6 @@ const LENGTH: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The same where there is a copy. An agent that starts in the dark is not to be silent for long.
 const COPY_PATIENCE: Duration = Duration::from_millis(500);
-/// The first pause between two attempts, doubled each time up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// How soon a server that refuses is asked again by an agent that has a key.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
@@ -130,7 +128,7 @@ pub async fn shared_secret(
     } else {
         PATIENCE
     };
-    let mut pause = FIRST_PAUSE;
+    let mut pause = Pause::new();
     let mut told = None;
     loop {
         let error = match road.ask_in(patience, copy.as_deref()).await {
@@ -159,8 +157,7 @@ pub async fn shared_secret(
             tracing::warn!(error = text, "waiting for the heartbeat key");
             told = Some(text);
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LAST_PAUSE);
+        tokio::time::sleep(pause.take()).await;
     }
 }
 
@@ -169,7 +166,7 @@ impl Unconfirmed {
     /// start; this agent goes on with the key that it has. Dropped, it leaves nothing half done.
     pub async fn confirm(self) {
         let used = String::from_utf8_lossy(&self.used.0);
-        let mut pause = FIRST_PAUSE;
+        let mut pause = Pause::new();
         let mut told = None;
         let text = loop {
             let error = match self.road.ask_in(PATIENCE, Some(&used)).await {
@@ -183,8 +180,8 @@ impl Unconfirmed {
                 told = Some(text);
             }
             // What a person has to mend takes its time.
-            tokio::time::sleep(if away { pause } else { REFUSED_PAUSE }).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            let wait = if away { pause.take() } else { REFUSED_PAUSE };
+            tokio::time::sleep(wait).await;
         };
         if text == *used {
             tracing::info!("the API server's heartbeat key is that of this node's copy");

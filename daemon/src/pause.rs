@@ -1,4 +1,4 @@
-//! How long to wait before asking again.
+//! How long to wait before a server that failed is asked again.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -10,28 +10,40 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Pauses that double, each shortened by chance by up to a half, so that a cluster's agents do not ask in step.
 #[derive(Debug)]
-pub(super) struct Pause(Duration);
+pub(crate) struct Pause {
+    first: Duration,
+    next: Duration,
+}
 
 impl Pause {
-    pub(super) fn new() -> Self {
-        Self(FIRST)
+    pub(crate) fn new() -> Self {
+        Self::beginning_with(FIRST)
+    }
+
+    /// The same, but for the first time there is none.
+    pub(crate) fn after_one_more() -> Self {
+        Self::beginning_with(Duration::ZERO)
+    }
+
+    fn beginning_with(first: Duration) -> Self {
+        Self { first, next: first }
     }
 
     /// All is well: the next pause is the first one again.
-    pub(super) fn reset(&mut self) {
-        self.0 = FIRST;
+    pub(crate) fn reset(&mut self) {
+        self.next = self.first;
     }
 
     /// How long to wait this time.
-    pub(super) fn take(&mut self) -> Duration {
-        let whole = self.0;
-        self.0 = LONGEST.min(whole * 2);
+    pub(crate) fn take(&mut self) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).clamp(FIRST, LONGEST);
         whole.mul_f64(1.0 - chance() / 2.0)
     }
 }
 
 /// Anything from 0 to 1.
-pub(super) fn chance() -> f64 {
+pub(crate) fn chance() -> f64 {
     // Every `RandomState` has keys of its own. 53 bits are what an `f64` holds.
     let bits = RandomState::new().build_hasher().finish() >> 11;
     bits as f64 / (1_u64 << 53) as f64
@@ -54,5 +66,10 @@ mod tests {
         assert!(sorted.len() > 30, "{taken:?}");
         pause.reset();
         assert!(pause.take() <= FIRST);
+        let mut pause = Pause::after_one_more();
+        assert_eq!(pause.take(), Duration::ZERO);
+        assert!((FIRST / 2..=FIRST).contains(&pause.take()));
+        pause.reset();
+        assert_eq!(pause.take(), Duration::ZERO);
     }
 }
