@@ -266,9 +266,13 @@ impl Quorum {
             lapsed: self.lapsed.get(&self.me.node).copied(),
             ..PeerView::default()
         };
+        let deadline = self.right(now).filter(|deadline| *deadline > now);
+        let mut granters = self.peers.values();
+        let last = granters.find(|peer| deadline.is_some() && peer.support == deadline);
         View {
             term: self.term,
-            deadline: self.right(now).filter(|deadline| *deadline > now),
+            deadline,
+            granted_for: last.map_or(self.settings.span, |peer| peer.supported_for),
             refused: self.is_refused(now),
             epoch: self.durable.record.as_ref().map(|record| record.epoch),
             joint: self

@@ -81,7 +81,10 @@ impl Quorum {
             peer.answer_heard = Some(id);
         }
         if let (Some(span), true) = (granted, asked.term.is_some() && asked.term == self.term) {
-            peer.support = peer.support.max(Some(asked.at + span));
+            let until = Some(asked.at + span);
+            if peer.support < until {
+                (peer.support, peer.supported_for) = (until, span);
+            }
         }
         // The first answer is the proof that the next heartbeat needs.
         let hurry =

@@ -53,6 +53,8 @@ pub(super) struct Peer {
     pub(super) answer_heard: Option<MessageId>,
     /// The peer's grant is good until then.
     pub(super) support: Option<Moment>,
+    /// How long that grant was good when its heartbeat was sent.
+    pub(super) supported_for: Duration,
     /// The next heartbeat was sent early already.
     pub(super) hurried: bool,
 }
@@ -79,6 +81,7 @@ impl Peer {
             asked: VecDeque::new(),
             answer_heard: None,
             support: None,
+            supported_for: Duration::ZERO,
             hurried: false,
         }
     }

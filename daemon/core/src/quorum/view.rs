@@ -39,6 +39,8 @@ pub struct View {
     pub term: Option<Term>,
     /// Until when the node may answer within it.
     pub deadline: Option<Moment>,
+    /// How long the grant that the deadline stands on was good when its heartbeat was sent.
+    pub granted_for: Duration,
     /// The term can gain no right any more: the node has to begin another.
     pub refused: bool,
     /// The record in force.

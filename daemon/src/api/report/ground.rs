@@ -28,7 +28,7 @@ pub fn ground(
     let holds = holds.map(|deadline| deadline.since(now));
     // While both are needed, grants are what runs out first.
     let good_for = if view.by_quorum {
-        settings.span
+        view.granted_for
     } else {
         settings
             .lease_duration

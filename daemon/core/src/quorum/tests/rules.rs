@@ -85,6 +85,26 @@ fn while_the_store_is_slow_less_is_granted_and_no_more_is_promised() {
 }
 
 #[test]
+fn a_shorter_grant_is_good_for_as_long_as_it_says() {
+    let mut rig = Rig::member(3);
+    let asked = rig.pass(ms(50));
+    let to = heartbeat(&asked, 1);
+    let body = Body::Answer {
+        to,
+        granted: Some(ms(225)),
+    };
+    rig.receive(1, body);
+    assert_eq!(rig.deadline(), Some(rig.now + ms(225)));
+    assert_eq!(rig.quorum.view(rig.now).granted_for, ms(225));
+    rig.be_granted(&[2], EPOCH);
+    let view = rig.quorum.view(rig.now);
+    assert_eq!(
+        (view.deadline(), view.granted_for),
+        (Some(rig.now + ms(300)), ms(300))
+    );
+}
+
+#[test]
 fn what_was_promised_while_the_store_was_quick_is_kept() {
     let mut rig = Rig::member(3);
     renew(&mut rig, &[200; 2]);
