@@ -37,6 +37,29 @@ pub fn install_log(settings: &LogSettings) -> anyhow::Result<()> {
     installed.map_err(|error| anyhow::anyhow!("cannot install the log: {error}"))
 }
 
+/// What the metrics of this thread say, as a scrape would find it.
+#[cfg(test)]
+pub(crate) struct Scrape(metrics_exporter_prometheus::PrometheusRecorder);
+
+#[cfg(test)]
+impl Scrape {
+    pub(crate) fn new() -> Self {
+        Self(metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder())
+    }
+
+    /// Has this thread's metrics counted here for as long as the guard lives.
+    pub(crate) fn here(&self) -> metrics::LocalRecorderGuard<'_> {
+        metrics::set_default_local_recorder(&self.0)
+    }
+
+    /// The value of a series such as `name{label="value"}`.
+    pub(crate) fn value(&self, series: &str) -> Option<f64> {
+        let text = self.0.handle().render();
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(series));
+        values.find_map(|value| value.trim().parse().ok())
+    }
+}
+
 /// An error with its causes, as one line of a log or a status has it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());

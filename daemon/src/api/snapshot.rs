@@ -73,8 +73,33 @@ pub struct Status {
     /// Addresses of leases held here that other machines on the LAN use.
     #[serde(default)]
     pub conflicts: u64,
+    /// How reading and writing the API's objects goes; nothing where objects come from elsewhere.
+    #[serde(default)]
+    pub api: Option<ApiWork>,
     /// Everything that needs a person.
     pub complaints: Vec<Complaint>,
+}
+
+/// How reading and writing the API's objects goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiWork {
+    /// The kinds that are watched.
+    pub kinds: Vec<WatchedKind>,
+    /// Objects whose status is to be written.
+    pub status_waiting: u64,
+}
+
+/// A kind of the API's objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedKind {
+    /// Its name, such as `Service`.
+    pub name: String,
+    /// All its objects were read since the start, or there are none for this agent.
+    pub synced: bool,
+    /// Objects as the API server told of them last, or as they are remembered.
+    pub objects: u64,
+    /// Why it cannot be read at present.
+    pub trouble: Option<String>,
 }
 
 impl Status {

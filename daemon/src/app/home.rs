@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::stage::Stage;
-use crate::api::snapshot::{Complaint, Level};
+use crate::api::snapshot::{self, Complaint, Level};
 use crate::config::{Settings, SourceKind};
 use crate::effect::allocator;
 use crate::effect::assignments::{AssignmentFiles, AssignmentObject, AssignmentStore};
@@ -310,6 +310,21 @@ impl Home {
             remedy: "make the API server reachable, and let the agents' role read them".to_owned(),
             severity: Level::Warning,
         })
+    }
+
+    /// How far each kind of the API's objects is read.
+    pub(super) fn kinds(&self) -> Option<Vec<snapshot::WatchedKind>> {
+        let Self::Kubernetes(home) = self else {
+            return None;
+        };
+        let state = home.state.borrow();
+        let kinds = state.kinds.iter().map(|(kind, it)| snapshot::WatchedKind {
+            name: kind.to_string(),
+            synced: it.is_synced(),
+            objects: it.objects as u64,
+            trouble: it.trouble.as_ref().map(|it| it.reason.clone()),
+        });
+        Some(kinds.collect())
     }
 
     /// Starts what writes status and Events to objects, where objects have them.

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use crate::api::health::{self, Check};
 use crate::api::report;
 use crate::api::snapshot::{
-    Address, Announcement, Complaint, Drain, Frontend, Ground, HandOver, Lease, LeaseStore, Level,
-    MapFill, Pool, Service, ServiceCounts, Snapshot, Source, Status, Timestamp,
+    Address, Announcement, ApiWork, Complaint, Drain, Frontend, Ground, HandOver, Lease,
+    LeaseStore, Level, MapFill, Pool, Service, ServiceCounts, Snapshot, Source, Status, Timestamp,
 };
 use crate::config::Settings;
 use crate::effect::announce::AnnouncedTable;
@@ -248,6 +248,7 @@ impl Snapshot for Reports {
             drained: self.mark.is_set(),
             announced: self.announced_here(&plan),
             conflicts: report::conflicts(&self.announced.borrow()),
+            api: self.api_work(),
             complaints,
         }
     }
@@ -379,6 +380,14 @@ impl Snapshot for Reports {
 }
 
 impl Reports {
+    fn api_work(&self) -> Option<ApiWork> {
+        let waiting = self.written.as_ref().map_or(0, |it| it.borrow().waiting);
+        Some(ApiWork {
+            kinds: self.home.kinds()?,
+            status_waiting: waiting as u64,
+        })
+    }
+
     fn leases_of(&self, table: &LeaseTable, plan: &Plan) -> Vec<Lease> {
         report::leases(table, &self.node, clock::now(), &addresses_of(plan))
     }

@@ -19,6 +19,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use landfall_core::model::{NodeName, ServiceName};
 use landfall_core::plan::chronicle::Accounts;
 use landfall_core::report::{Account, EventKind};
+use metrics::counter;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use self::queue::Queue;
 use super::status::Notice;
 use crate::effect::changed;
 use crate::source::kubernetes_status::{LiveKey, LiveStatuses};
+use crate::telemetry::metric;
 
 /// Who reports.
 const CONTROLLER: &str = "landfall.dev/agent";
@@ -37,6 +39,12 @@ const OF_ALLOCATOR: [&str; 2] = ["IPAllocated", "AllocationFailed"];
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long nothing is sent after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How telling one ended, as the metric has it.
+const OUTCOMES: [&str; 4] = [WRITTEN, REFUSED, AWAY, DROPPED];
+const WRITTEN: &str = "written";
+const REFUSED: &str = "refused";
+const AWAY: &str = "away";
+const DROPPED: &str = "dropped";
 /// Sentences whose repeats are counted in one Event.
 const SERIES: usize = 512;
 /// The API server's limits on an Event's note and on who reports, in bytes.
@@ -62,6 +70,10 @@ pub async fn run(client: Client, node: NodeName, mut inputs: Inputs, cancel: Can
         controller: CONTROLLER.to_owned(),
         instance: Some(shortened(node.as_str(), INSTANCE_MOST).to_owned()),
     };
+    for outcome in OUTCOMES {
+        // There from the start, so that the first of a kind is an increase.
+        note(outcome, 0);
+    }
     let mut herald = Herald {
         client,
         reporter,
@@ -177,18 +189,21 @@ impl Herald {
         let failure = match published {
             Ok(Ok(())) => {
                 self.troubled = false;
+                note(WRITTEN, 1);
                 return;
             }
             // The server will not have this one, such as in a namespace that is being deleted.
             Ok(Err(kube::Error::Api(status)))
                 if status.code < 500 && ![401, 429].contains(&status.code) =>
             {
+                note(REFUSED, 1);
                 debug!(service = %notice.service, reason = notice.reason, %status, "an event was refused");
                 return;
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {ANSWER:?}"),
         };
+        note(AWAY, 1);
         if !std::mem::replace(&mut self.troubled, true) {
             warn!(error = failure, "events cannot be told; they wait");
         }
@@ -210,6 +225,11 @@ impl Herald {
         self.series.insert(key, entry);
         recorder
     }
+}
+
+/// Counts how telling Events ended.
+fn note(outcome: &'static str, count: u64) {
+    counter!(metric::EVENT_WRITES.name, "outcome" => outcome).increment(count);
 }
 
 /// What was done, as Events have it.

@@ -26,6 +26,7 @@ use landfall_core::model::{ObjectError, ObjectRef, ServiceName, Severity};
 use landfall_core::plan::Plan;
 use landfall_core::plan::chronicle::Accounts;
 use landfall_core::report::EventKind;
+use metrics::counter;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -37,6 +38,7 @@ use self::progress::{Due, Progress};
 use self::wish::Wishes;
 use crate::effect::changed;
 use crate::source::kubernetes_status::{LiveKey, LiveStatuses};
+use crate::telemetry::metric;
 
 /// Writes under way at a time.
 const FLIGHTS: usize = 8;
@@ -147,6 +149,10 @@ impl StatusTask {
         client: Client,
         notices: mpsc::Sender<Notice>,
     ) -> (Self, watch::Receiver<StatusReport>) {
+        for outcome in Outcome::ALL {
+            // There from the start, so that the first of a kind is an increase.
+            counter!(metric::STATUS_WRITES.name, "outcome" => outcome).increment(0);
+        }
         let (reports, seen) = watch::channel(StatusReport::default());
         let task = Self {
             client,
@@ -284,6 +290,7 @@ impl StatusTask {
 
     /// Takes in how a write ended that was made from the status at `revision`.
     fn land(&mut self, key: LiveKey, revision: u64, outcome: Outcome) {
+        counter!(metric::STATUS_WRITES.name, "outcome" => outcome.as_str()).increment(1);
         let now = Instant::now();
         let paced = *key.kind != *"Service";
         let progress = self.progress.entry(key.clone()).or_default();

@@ -7,13 +7,16 @@ use std::time::UNIX_EPOCH;
 use metrics::{counter, gauge};
 
 use super::metric;
-use crate::api::snapshot::{Ground, Level, Pool, Snapshot, Status};
+use crate::api::snapshot::{ApiWork, Ground, Level, Pool, Snapshot, Status};
 
 /// Reads the reports and sets every gauge.
 pub(super) fn refresh(snapshot: &dyn Snapshot) {
     let told = snapshot.status();
     status(&told);
     ground(&told.ground);
+    if let Some(work) = &told.api {
+        api(work);
+    }
     pools(&snapshot.pools());
 }
 
@@ -96,11 +99,58 @@ fn ground(ground: &Ground) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are floats")]
+fn api(work: &ApiWork) {
+    for kind in &work.kinds {
+        for (metric, value) in [
+            (metric::KIND_SYNCED, u64::from(kind.synced)),
+            (metric::KIND_TROUBLED, u64::from(kind.trouble.is_some())),
+            (metric::KIND_OBJECTS, kind.objects),
+        ] {
+            gauge!(metric.name, "kind" => kind.name.clone()).set(value as f64);
+        }
+    }
+    gauge!(metric::STATUS_WAITING.name).set(work.status_waiting as f64);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are floats")]
 fn pools(pools: &[Pool]) {
     for pool in pools {
         gauge!(metric::POOL_USED.name, "pool" => pool.name.clone()).set(pool.used as f64);
         // A /64 has more addresses than a float counts one by one; nobody misses the last of them.
         let free = pool.free.parse().unwrap_or(f64::INFINITY);
         gauge!(metric::POOL_FREE.name, "pool" => pool.name.clone()).set(free);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::snapshot::WatchedKind;
+    use crate::telemetry::Scrape;
+
+    #[test]
+    fn each_kind_of_the_api_says_how_far_it_is_read() {
+        let scrape = Scrape::new();
+        let _here = scrape.here();
+        let kind = |name: &str, synced, objects, trouble: Option<&str>| WatchedKind {
+            name: name.to_owned(),
+            synced,
+            objects,
+            trouble: trouble.map(ToOwned::to_owned),
+        };
+        api(&ApiWork {
+            kinds: vec![
+                kind("Service", true, 2_000, None),
+                kind("Node", false, 0, Some("forbidden")),
+            ],
+            status_waiting: 7,
+        });
+        let told = |what: &str, kind: &str| {
+            scrape.value(&format!("landfall_kind_{what}{{kind=\"{kind}\"}}"))
+        };
+        let all = |kind: &str| ["synced", "objects", "troubled"].map(|what| told(what, kind));
+        assert_eq!(all("Service"), [Some(1.0), Some(2_000.0), Some(0.0)]);
+        assert_eq!(all("Node"), [Some(0.0), Some(0.0), Some(1.0)]);
+        assert_eq!(scrape.value("landfall_status_waiting"), Some(7.0));
     }
 }

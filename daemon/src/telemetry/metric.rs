@@ -229,6 +229,58 @@ pub const STORE_SYNCED: Metric = gauge(
     &[],
     "1 where all leases were read and nothing has failed since",
 );
+/// Whether a kind of the API's objects is read.
+pub const KIND_SYNCED: Metric = gauge(
+    "landfall_kind_synced",
+    Unit::Count,
+    &["kind"],
+    "1 where all objects of the kind were read from the API server, or it has none of it",
+);
+/// Whether reading a kind fails.
+pub const KIND_TROUBLED: Metric = gauge(
+    "landfall_kind_troubled",
+    Unit::Count,
+    &["kind"],
+    "1 where the kind cannot be read from the API server at present; its last state stays in force",
+);
+/// Objects of a kind.
+pub const KIND_OBJECTS: Metric = gauge(
+    "landfall_kind_objects",
+    Unit::Count,
+    &["kind"],
+    "Objects of the kind as the API server told of them last, or as they are remembered",
+);
+/// Failures to read a kind.
+pub const KIND_ERRORS: Metric = Metric {
+    name: "landfall_kind_errors_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["kind"],
+    help: "Lists and watches of the kind that failed, each attempt by itself",
+};
+/// Writes of status.
+pub const STATUS_WRITES: Metric = Metric {
+    name: "landfall_status_writes_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["outcome"],
+    help: "Applies of status to the API's objects: `written`, `gone`, `conflict`, `refused`, or `away` where the API server was of no use",
+};
+/// Objects whose status waits.
+pub const STATUS_WAITING: Metric = gauge(
+    "landfall_status_waiting",
+    Unit::Count,
+    &[],
+    "Objects whose status is to be written",
+);
+/// Writes of Events.
+pub const EVENT_WRITES: Metric = Metric {
+    name: "landfall_event_writes_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    labels: &["outcome"],
+    help: "Events told to the API server: `written`, `refused`, `away` where it was of no use, or `dropped` where too many waited",
+};
 
 /// All of them.
 pub const ALL: &[Metric] = &[
@@ -258,6 +310,13 @@ pub const ALL: &[Metric] = &[
     DEADLINE_SLACK,
     CONFLICTS,
     STORE_SYNCED,
+    KIND_SYNCED,
+    KIND_TROUBLED,
+    KIND_OBJECTS,
+    KIND_ERRORS,
+    STATUS_WRITES,
+    STATUS_WAITING,
+    EVENT_WRITES,
 ];
 
 /// Labels of counters that are there from the start, so that the first of a kind is an increase.

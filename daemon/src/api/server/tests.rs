@@ -24,6 +24,7 @@ impl Snapshot for OnePool {
             drained: false,
             announced: Vec::new(),
             conflicts: 0,
+            api: None,
             complaints: Vec::new(),
         }
     }

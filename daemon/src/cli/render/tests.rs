@@ -310,6 +310,7 @@ fn healthy() -> Status {
         drained: false,
         announced: announcements()[..1].to_vec(),
         conflicts: 0,
+        api: None,
         complaints: Vec::new(),
     }
 }

@@ -40,6 +40,7 @@ impl Queue {
         if self.waiting.len() > WAITING {
             self.waiting.pop_front();
             self.dropped += 1;
+            super::note(super::DROPPED, 1);
         }
         self.full_at = self.full_at.max(now);
     }
@@ -83,6 +84,7 @@ mod tests {
     use landfall_core::report::EventKind;
 
     use super::*;
+    use crate::telemetry::Scrape;
 
     fn notice(index: usize) -> Notice {
         Notice {
@@ -120,12 +122,16 @@ mod tests {
 
     #[test]
     fn what_waits_longest_is_dropped_when_there_is_too_much() {
+        let scrape = Scrape::new();
+        let _here = scrape.here();
         let now = Instant::now();
         let mut queue = Queue::new(now);
         for index in 0..WAITING + 3 {
             queue.push(notice(index), now);
         }
         assert_eq!(queue.dropped, 3);
+        let dropped = scrape.value("landfall_event_writes_total{outcome=\"dropped\"}");
+        assert_eq!(dropped, Some(3.0));
         assert_eq!(queue.pop(now), Some(notice(3)));
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::effect::api_stand_in::{ApiStandIn, Mood};
 use crate::source::kubernetes_status::{LiveBoard, LiveStatus};
+use crate::telemetry::Scrape;
 
 /// The task of a node, and what tells it things.
 struct Rig {
@@ -169,4 +170,27 @@ fn the_longest_names_and_notes_are_cut_where_the_server_takes_no_more() {
     assert_eq!(shortened("äöü", 3), "ä");
     assert_eq!(shortened("abc", 128), "abc");
     assert_eq!(shortened(&"n".repeat(253), INSTANCE_MOST).len(), 128);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_counted_by_how_they_ended() {
+    let scrape = Scrape::new();
+    let _here = scrape.here();
+    let ended = || {
+        OUTCOMES.map(|how| {
+            let series = format!("landfall_event_writes_total{{outcome=\"{how}\"}}");
+            scrape.value(&series)
+        })
+    };
+    let mut rig = Rig::new("n1");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ended(), [Some(0.0); 4]);
+    rig.happens("web", "Announcing", "one").await;
+    rig.server.set_mood(Mood::Refusing(403));
+    rig.happens("web", "Announcing", "two").await;
+    rig.server.set_mood(Mood::Refusing(500));
+    rig.happens("web", "Announcing", "three").await;
+    let [written, refused, away, dropped] = ended().map(Option::unwrap_or_default);
+    assert_eq!((written, refused, dropped), (1.0, 1.0, 0.0));
+    assert!(away >= 1.0);
 }

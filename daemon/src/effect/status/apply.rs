@@ -31,6 +31,22 @@ pub(super) enum Outcome {
     Away(String),
 }
 
+impl Outcome {
+    /// Every word that [`Outcome::as_str`] has.
+    pub(super) const ALL: [&str; 5] = ["written", "gone", "conflict", "refused", "away"];
+
+    /// The outcome as one word.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Written(_) => "written",
+            Self::Gone => "gone",
+            Self::Conflict(_) => "conflict",
+            Self::Refused(_) => "refused",
+            Self::Away(_) => "away",
+        }
+    }
+}
+
 /// Applies; without force, so that what another manager wrote stays.
 pub(super) async fn apply(
     client: Client,

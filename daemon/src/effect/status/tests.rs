@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::effect::api_stand_in::{ApiStandIn, Mood, Seen};
 use crate::source::kubernetes_status::{LiveBoard, LiveStatus};
+use crate::telemetry::Scrape;
 
 const WEB: &str = "/api/v1/namespaces/default/services/web";
 const ADDRESS: &str = "192.0.2.1";
@@ -377,4 +378,29 @@ async fn a_source_that_lags_causes_no_second_write() {
     rig.plan(&[ADDRESS], "satisfied", Some(true));
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(rig.writes().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_are_counted_by_how_they_ended() {
+    let scrape = Scrape::new();
+    let _here = scrape.here();
+    let rig = Rig::new();
+    let ended = |how: &str| {
+        let series = format!("landfall_status_writes_total{{outcome=\"{how}\"}}");
+        scrape.value(&series).expect("it is there from the start")
+    };
+    assert!(Outcome::ALL.iter().all(|how| ended(how) == 0.0));
+    rig.service(json!({"loadBalancer": {}}), json!([]));
+    rig.plan(&[ADDRESS], "satisfied", Some(true));
+    rig.rest(2).await;
+    assert_eq!((ended("written"), ended("away")), (1.0, 0.0));
+    rig.server.set_mood(Mood::Refusing(503));
+    rig.plan(&[], "out_of_ips", None);
+    rig.rest(10).await;
+    assert_eq!(ended("written"), 1.0);
+    assert_eq!(ended("away"), rig.reports.borrow().failed as f64);
+    assert!(ended("away") >= 2.0, "each attempt counts");
+    rig.server.set_mood(Mood::Refusing(400));
+    rig.rest(10).await;
+    assert!(ended("refused") >= 1.0);
 }

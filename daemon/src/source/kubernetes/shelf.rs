@@ -77,7 +77,12 @@ impl Shelf {
 
     /// Whether there is no object of `kind`, not even a remembered one.
     pub(super) fn is_empty(&self, kind: WatchedKind) -> bool {
-        self.kinds.get(&kind).is_none_or(BTreeMap::is_empty)
+        self.count(kind) == 0
+    }
+
+    /// How many objects of `kind` there are, remembered ones among them.
+    pub(super) fn count(&self, kind: WatchedKind) -> usize {
+        self.kinds.get(&kind).map_or(0, BTreeMap::len)
     }
 
     /// Takes in an object that came or changed.

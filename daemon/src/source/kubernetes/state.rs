@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use metrics::counter;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::failure::Failure;
 use super::kind::WatchedKind;
+use crate::telemetry::metric;
 
 /// Where the source stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct SourceState {
 pub struct KindState {
     /// What is known of its objects.
     pub content: Content,
+    /// How many there are, be they read or remembered.
+    pub objects: usize,
     /// Why it cannot be read at present. What is known of it stays in force.
     pub trouble: Option<Trouble>,
 }
@@ -54,11 +58,7 @@ impl SourceState {
     /// Whether every kind has been read since the start, or is known to be missing.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        !self.kinds.is_empty()
-            && self
-                .kinds
-                .values()
-                .all(|kind| kind.content != Content::Unread)
+        !self.kinds.is_empty() && self.kinds.values().all(KindState::is_synced)
     }
 
     /// The trouble that has lasted longest, with its kind.
@@ -69,6 +69,14 @@ impl SourceState {
             Some((*kind, trouble))
         });
         troubled.min_by_key(|(_, trouble)| trouble.since)
+    }
+}
+
+impl KindState {
+    /// Whether all its objects have been read since the start, or there are none for us.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.content != Content::Unread
     }
 }
 
@@ -93,10 +101,19 @@ impl Ledger {
     ) -> Self {
         let unread = KindState {
             content: Content::Unread,
+            objects: 0,
             trouble: None,
         };
+        let kinds: Vec<WatchedKind> = kinds.collect();
+        for kind in &kinds {
+            // There from the start, so that the first failure is an increase.
+            counter!(metric::KIND_ERRORS.name, "kind" => kind.name()).increment(0);
+        }
         told.send_replace(SourceState {
-            kinds: kinds.map(|kind| (kind, unread.clone())).collect(),
+            kinds: kinds
+                .into_iter()
+                .map(|kind| (kind, unread.clone()))
+                .collect(),
             recalled: false,
         });
         Self {
@@ -132,6 +149,14 @@ impl Ledger {
         self.well(kind);
     }
 
+    /// How many objects of a kind there are now.
+    pub(super) fn count(&self, kind: WatchedKind, objects: usize) {
+        self.told.send_if_modified(|state| {
+            let known = state.kinds.get_mut(&kind);
+            known.is_some_and(|known| std::mem::replace(&mut known.objects, objects) != objects)
+        });
+    }
+
     /// What is remembered stands in for what was not read.
     pub(super) fn recalled(&self) {
         warn!(server = %self.server, "the API server cannot be read yet; what is remembered of its objects stays in force");
@@ -152,6 +177,7 @@ impl Ledger {
 
     /// The kind cannot be read.
     pub(super) fn trouble(&mut self, kind: WatchedKind, failure: Failure) {
+        counter!(metric::KIND_ERRORS.name, "kind" => kind.name()).increment(1);
         let (forbidden, reason) = (failure.is_forbidden(), failure.reason);
         let first = self.told.borrow().trouble().is_none();
         let mut new = false;

@@ -6,6 +6,7 @@ use super::server::{CILIUM_POLICIES, CILIUM_POOLS, NODES, POOLS, SERVICES, Serve
 use super::*;
 use crate::source::kubernetes::WatchedKind;
 use crate::source::kubernetes_status::LiveBoard;
+use crate::telemetry::Scrape;
 
 #[tokio::test(start_paused = true)]
 async fn while_the_server_is_away_nothing_changes_and_after_it_all_heals() {
@@ -176,4 +177,34 @@ async fn a_new_object_of_the_same_name_inherits_nothing() {
     let (_source, batch) = Source::synced(&server, &directory).await;
     assert_eq!(delivered(&batch), Vec::<String>::new());
     assert_eq!(complaints(&batch).len(), 1, "{batch:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_and_failures_are_counted_by_kind() {
+    let scrape = Scrape::new();
+    let _here = scrape.here();
+    let failures = |kind: &str| {
+        let series = format!("landfall_kind_errors_total{{kind=\"{kind}\"}}");
+        scrape.value(&series).expect("it is there from the start")
+    };
+    let (server, directory) = (Server::new(), directory());
+    server.put(SERVICES, service("a"));
+    server.put(SERVICES, service("b"));
+    let (source, _) = Source::synced(&server, &directory).await;
+    let objects = |kind| source.state.borrow().kinds[&kind].objects;
+    assert_eq!(objects(WatchedKind::Service), 2);
+    assert_eq!(objects(WatchedKind::Node), 0);
+    assert_eq!((failures("Service"), failures("Node")), (0.0, 0.0));
+    server.forbid(SERVICES);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    // What cut off this one kind may have cut off all, once.
+    let before = (failures("Service"), failures("Node"));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(
+        failures("Service") >= before.0 + 10.0,
+        "each attempt counts"
+    );
+    assert_eq!(failures("Node"), before.1);
+    // What was read stays in force, and so does its count.
+    assert_eq!(objects(WatchedKind::Service), 2);
 }
