@@ -25,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use landfall_core::election::{DesiredVips, LeaseName};
 use landfall_core::model::{
     AnnounceReport, Holdings, Link, LinkIndex, Observation, ObservedAssignments, PeerConflicts,
+    ServiceName,
 };
 use landfall_core::plan::addresses::{AddressPlan, Proposal};
 use landfall_core::plan::announcement::Announcements;
@@ -63,6 +64,8 @@ pub struct Inputs {
     pub dead: watch::Receiver<DeadNodes>,
     /// The record of assignments; nothing before the lease store was read.
     pub assignments: watch::Receiver<Option<ObservedAssignments>>,
+    /// Services that this node, while it allocates, found no room for in that record.
+    pub left_out: watch::Receiver<Arc<BTreeSet<ServiceName>>>,
     /// Whether this node holds the allocator's lease.
     pub allocating: watch::Receiver<bool>,
     /// Who holds which lease.
@@ -155,6 +158,7 @@ impl Reconciler {
         inputs.peers.mark_changed();
         inputs.dead.mark_changed();
         inputs.assignments.mark_changed();
+        inputs.left_out.mark_changed();
         inputs.allocating.mark_changed();
         inputs.leases.mark_changed();
         inputs.conflicts.mark_changed();
@@ -173,6 +177,7 @@ impl Reconciler {
                 () = changed(&mut inputs.peers) => {}
                 () = changed(&mut inputs.dead) => {}
                 () = changed(&mut inputs.assignments) => {}
+                () = changed(&mut inputs.left_out) => {}
                 () = changed(&mut inputs.allocating) => {}
                 () = changed(&mut inputs.leases) => {}
                 () = changed(&mut inputs.conflicts) => {}
@@ -213,6 +218,8 @@ impl Reconciler {
         if let Some(assignments) = inputs.assignments.borrow_and_update().clone() {
             self.planner.observe(Observation::Assignments(assignments));
         }
+        let left_out = Arc::clone(&inputs.left_out.borrow_and_update());
+        self.planner.observe(Observation::LeftOut(left_out));
         let allocating = *inputs.allocating.borrow_and_update();
         self.planner.observe(Observation::Allocating(allocating));
         let leases = inputs.leases.borrow_and_update();

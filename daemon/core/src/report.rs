@@ -139,6 +139,8 @@ pub struct Counts {
     pub ours: u64,
     /// Those with all the addresses they need.
     pub satisfied: u64,
+    /// Those that the record of assignments has no room for, on the node that allocates.
+    pub left_out: u64,
     /// Frontends: address, port and protocol.
     pub frontends: u64,
     /// Backends of all frontends that take connections, each counted once a frontend.

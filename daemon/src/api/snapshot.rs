@@ -159,6 +159,9 @@ pub struct ServiceCounts {
     pub ours: u64,
     /// Those with all the addresses they need.
     pub satisfied: u64,
+    /// Those that the record of assignments has no room for, on the node that allocates.
+    #[serde(default)]
+    pub left_out: u64,
     /// Frontends: address, port and protocol.
     pub frontends: u64,
     /// Backends of all frontends, each counted once a frontend.

@@ -233,6 +233,7 @@ impl Snapshot for Reports {
             services: ServiceCounts {
                 ours: counts.ours,
                 satisfied: counts.satisfied,
+                left_out: counts.left_out,
                 frontends: counts.frontends,
                 backends: counts.backends,
             },

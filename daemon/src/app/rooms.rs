@@ -182,6 +182,7 @@ impl Rooms {
         threads.push(thread);
 
         let store = home.assignments(settings, &node, remembers)?;
+        let (full, left_out) = watch::channel(Arc::default());
         let (assigned, assignments) = watch::channel(None);
         effects.spawn(
             "the record of assignments",
@@ -195,7 +196,11 @@ impl Rooms {
         );
         effects.spawn(
             "assignments",
-            store.write_proposals(published.proposal.clone(), assigned, effects.token()),
+            store.write_proposals(
+                published.proposal.clone(),
+                (assigned, full),
+                effects.token(),
+            ),
         );
 
         let inputs = datapath::Inputs {
@@ -254,6 +259,7 @@ impl Rooms {
             peers,
             dead: alive.dead,
             assignments,
+            left_out,
             allocating,
             conflicts: of_peers.conflicts,
             leases: leases.state(),

@@ -12,17 +12,19 @@ mod config_map;
 mod content;
 mod files;
 mod memory;
+mod room;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_core::election::Revision;
-use landfall_core::model::ObservedAssignments;
+use landfall_core::model::{AssignmentRecord, ObservedAssignments, ServiceName};
 use landfall_core::plan::addresses::Proposal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 
 pub use config_map::{AssignmentObject, RECORD_LIMIT};
 pub use files::AssignmentFiles;
@@ -51,6 +53,16 @@ pub enum Written {
     At(Revision),
     /// Another revision than the expected one was there.
     Conflict,
+}
+
+/// How the write of a proposal ended, or of the part of it that there is room for.
+#[derive(Debug)]
+struct Put {
+    written: Written,
+    /// What was to be written.
+    record: Arc<AssignmentRecord>,
+    /// Services whose entries in the proposal are not in it.
+    left_out: BTreeSet<ServiceName>,
 }
 
 /// Why a record was not written, as far as is known.
@@ -105,34 +117,46 @@ impl AssignmentStore {
         memory.recall_in_time(publish, cancel).await;
     }
 
-    /// Writes proposals until cancelled, and publishes what was written at once.
+    /// Writes proposals until cancelled, and publishes at once what was written, and which Services there was no room for.
     pub async fn write_proposals(
         self,
         mut proposals: watch::Receiver<Option<Arc<Proposal>>>,
-        publish: watch::Sender<Held>,
+        (publish, left_out): (
+            watch::Sender<Held>,
+            watch::Sender<Arc<BTreeSet<ServiceName>>>,
+        ),
         cancel: CancellationToken,
     ) {
         let mut wait = RETRY;
         loop {
             let proposal = proposals.borrow_and_update().clone();
             let mut failed = false;
+            if proposal.is_none() {
+                tell_left_out(&left_out, BTreeSet::new());
+            }
             if let Some(proposal) = proposal {
+                let known = publish.borrow().clone();
                 let result = tokio::select! {
                     () = cancel.cancelled() => return,
-                    result = self.write(&proposal) => result,
+                    result = self.put(&proposal, known) => result,
                 };
                 match result {
-                    Ok(Written::At(revision)) => offer(
-                        &publish,
-                        ObservedAssignments {
+                    Ok(Put {
+                        written: Written::At(revision),
+                        record,
+                        left_out: without,
+                    }) => {
+                        let observed = ObservedAssignments {
                             revision: Some(revision),
-                            record: Arc::clone(&proposal.record),
+                            record,
                             recalled: false,
                             lost: false,
-                        },
-                    ),
+                        };
+                        offer(&publish, observed);
+                        tell_left_out(&left_out, without);
+                    }
                     // Whoever follows the store tells of the other revision.
-                    Ok(Written::Conflict) => {}
+                    Ok(Put { .. }) => {}
                     // Nothing is mended by trying that again; another proposal may fit.
                     Err(error @ WriteError::TooLarge { .. }) => {
                         error!(%error, "the record of assignments is too large and was not written; what is written stays in force");
@@ -159,6 +183,45 @@ impl AssignmentStore {
         }
     }
 
+    /// Writes a proposal, or the part of it that there is room for beside what is `known` to be written.
+    async fn put(&self, proposal: &Arc<Proposal>, known: Held) -> Result<Put, WriteError> {
+        let refusal = match self.write(proposal).await {
+            Ok(written) => {
+                return Ok(Put {
+                    written,
+                    record: Arc::clone(&proposal.record),
+                    left_out: BTreeSet::new(),
+                });
+            }
+            Err(refusal @ WriteError::TooLarge { .. }) => refusal,
+            Err(error) => return Err(error),
+        };
+        let revision = known.as_ref().and_then(|known| known.revision);
+        let whole = known.as_ref().is_some_and(|known| !known.lost);
+        let known = known.map(|known| known.record).unwrap_or_default();
+        let (proposed, beside) = (Arc::clone(&proposal.record), Arc::clone(&known));
+        let fit = move || room::fit(&proposed, &beside, config_map::fits);
+        let fitted = tokio::task::spawn_blocking(fit).await;
+        let Some(fitted) = fitted.map_err(WriteError::Thread)? else {
+            return Err(refusal);
+        };
+        let record = Arc::new(fitted.record);
+        let written = match proposal.expected {
+            expected if expected != revision => Written::Conflict,
+            // It is there already.
+            Some(revision) if whole && record == known => Written::At(revision),
+            expected => {
+                let record = Arc::clone(&record);
+                self.write(&Arc::new(Proposal { expected, record })).await?
+            }
+        };
+        Ok(Put {
+            written,
+            record,
+            left_out: fitted.left_out,
+        })
+    }
+
     /// Writes a proposal, if the store still has the revision that it was made from.
     ///
     /// # Errors
@@ -174,6 +237,28 @@ impl AssignmentStore {
             Self::Object(object) => object.write(proposal.expected, &proposal.record).await,
         }
     }
+}
+
+/// Tells which Services there is no room for, where that is news.
+fn tell_left_out(
+    told: &watch::Sender<Arc<BTreeSet<ServiceName>>>,
+    left_out: BTreeSet<ServiceName>,
+) {
+    told.send_if_modified(|told| {
+        if **told == left_out {
+            return false;
+        }
+        match (left_out.len(), left_out.first()) {
+            (services, Some(first)) => error!(
+                services,
+                %first,
+                "the record of assignments is full; Services are left without addresses until others are deleted"
+            ),
+            _ => info!("the record of assignments has room for every Service again"),
+        }
+        *told = Arc::new(left_out);
+        true
+    });
 }
 
 /// Publishes what was found, unless something newer is known: readers and writers are not in step.

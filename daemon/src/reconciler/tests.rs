@@ -22,6 +22,7 @@ struct Agent {
     peers: watch::Sender<Peers>,
     _dead: watch::Sender<DeadNodes>,
     assignments: watch::Sender<Option<ObservedAssignments>>,
+    _left_out: watch::Sender<Arc<BTreeSet<ServiceName>>>,
     allocating: watch::Sender<bool>,
     leases: watch::Sender<LeaseState>,
     _conflicts: watch::Sender<PeerConflicts>,
@@ -42,6 +43,7 @@ impl Agent {
         let (peers, peers_seen) = watch::channel(None);
         let (dead, dead_seen) = watch::channel(Arc::default());
         let (assignments, assignments_seen) = watch::channel(None);
+        let (left_out, left_out_seen) = watch::channel(Arc::default());
         let (allocating, allocating_seen) = watch::channel(false);
         let (leases, leases_seen) = watch::channel(LeaseState::default());
         let (conflicts, conflicts_seen) = watch::channel(Arc::default());
@@ -51,6 +53,7 @@ impl Agent {
             peers: peers_seen,
             dead: dead_seen,
             assignments: assignments_seen,
+            left_out: left_out_seen,
             allocating: allocating_seen,
             leases: leases_seen,
             conflicts: conflicts_seen,
@@ -63,6 +66,7 @@ impl Agent {
             peers,
             _dead: dead,
             assignments,
+            _left_out: left_out,
             allocating,
             leases,
             _conflicts: conflicts,

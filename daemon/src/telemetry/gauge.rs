@@ -44,6 +44,7 @@ fn status(status: &Status) {
     for (metric, value) in [
         (metric::SERVICES, status.services.ours),
         (metric::SERVICES_SATISFIED, status.services.satisfied),
+        (metric::SERVICES_LEFT_OUT, status.services.left_out),
         (metric::FRONTENDS, status.services.frontends),
         (metric::BACKENDS, status.services.backends),
         (metric::LEASES_HELD, status.leases.held),

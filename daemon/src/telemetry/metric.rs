@@ -83,6 +83,13 @@ pub const SERVICES_SATISFIED: Metric = gauge(
     &[],
     "LoadBalancer Services of ours with all the addresses they need",
 );
+/// Services that the record has no room for.
+pub const SERVICES_LEFT_OUT: Metric = gauge(
+    "landfall_services_left_out",
+    Unit::Count,
+    &[],
+    "LoadBalancer Services of ours that the record of assignments has no room for, on the node that allocates",
+);
 /// Frontends.
 pub const FRONTENDS: Metric = gauge(
     "landfall_frontends",
@@ -290,6 +297,7 @@ pub const ALL: &[Metric] = &[
     COMPLAINTS,
     SERVICES,
     SERVICES_SATISFIED,
+    SERVICES_LEFT_OUT,
     FRONTENDS,
     BACKENDS,
     POOL_USED,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{AnnounceReport, AssignmentRecord, Link, MacAddress, NodeName};
+use super::{AnnounceReport, AssignmentRecord, Link, MacAddress, NodeName, ServiceName};
 use crate::election::{Cause, LeaseName, Revision};
 
 /// What effects reported back, folded. Owned by the reconciler alone.
@@ -16,6 +16,8 @@ pub struct Observed {
     pub dead: BTreeSet<NodeName>,
     /// The record of assignments as the store has it; nothing until it was read.
     pub assignments: Option<ObservedAssignments>,
+    /// Services that this node, while it allocates, found no room for in the record.
+    pub left_out: Arc<BTreeSet<ServiceName>>,
     /// Whether this node is the one that allocates.
     pub allocating: bool,
     /// Who holds which lease.
@@ -62,6 +64,8 @@ pub enum Observation {
     Dead(BTreeSet<NodeName>),
     /// The record of assignments was read or written.
     Assignments(ObservedAssignments),
+    /// All Services that this node, while it allocates, found no room for in the record.
+    LeftOut(Arc<BTreeSet<ServiceName>>),
     /// Whether this node holds the allocator's lease.
     Allocating(bool),
     /// Who holds which lease.

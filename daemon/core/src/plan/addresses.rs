@@ -37,6 +37,9 @@ pub const ALLOCATOR_LEASE: &str = "landfall-allocator";
 /// Reason of a Service of ours that no allocator has answered yet.
 pub const REASON_PENDING: &str = "pending";
 
+/// Reason of a Service of ours that the record has no room for.
+pub const REASON_RECORD_FULL: &str = "record_full";
+
 /// Whether `service` gets its addresses from us. Of LoadBalancer Services the model has only those of our class.
 fn is_ours(service: &Service) -> bool {
     service.service_type == ServiceType::LoadBalancer
@@ -80,6 +83,8 @@ pub struct Proposal {
 #[derive(Debug, Default)]
 pub(super) struct AddressPlanner {
     committed: Option<ObservedAssignments>,
+    /// Services that the record has no room for, as found by this node.
+    left_out: Arc<BTreeSet<ServiceName>>,
     ledger: Option<Ledger>,
     allocating: bool,
     rebuild: bool,
@@ -130,6 +135,15 @@ impl AddressPlanner {
         }
         self.committed = Some(observed);
         changed
+    }
+
+    /// Takes in which Services the record has no room for. Returns those for which that is news.
+    pub(super) fn set_left_out(
+        &mut self,
+        left_out: &Arc<BTreeSet<ServiceName>>,
+    ) -> BTreeSet<ServiceName> {
+        let before = std::mem::replace(&mut self.left_out, Arc::clone(left_out));
+        before.symmetric_difference(left_out).cloned().collect()
     }
 
     /// Takes in pools and nodes' addresses where they changed. Returns the Services that hold an address
@@ -210,23 +224,23 @@ impl AddressPlanner {
         match recorded {
             Some(entry) if ours != entry.reason.is_empty() => Arc::clone(entry),
             None if ours && self.is_lost() && !service.assigned.is_empty() => by_status(service),
-            _ => Arc::new(Assignment {
-                created: recorded.map_or(service.created, |entry| entry.created),
-                addresses: Vec::new(),
-                external_ips: recorded
-                    .map(|entry| entry.external_ips.clone())
-                    .unwrap_or_default(),
-                reason: if ours {
-                    REASON_PENDING.into()
-                } else {
-                    "".into()
-                },
-                message: if ours {
-                    "no node has allocated yet".into()
-                } else {
-                    "".into()
-                },
-            }),
+            _ => {
+                let left_out = recorded.is_none() && self.left_out.contains(&service.name);
+                let (reason, message) = match (ours, left_out) {
+                    (false, _) => ("", ""),
+                    (true, false) => (REASON_PENDING, "no node has allocated yet"),
+                    (true, true) => (REASON_RECORD_FULL, RECORD_FULL),
+                };
+                Arc::new(Assignment {
+                    created: recorded.map_or(service.created, |entry| entry.created),
+                    addresses: Vec::new(),
+                    external_ips: recorded
+                        .map(|entry| entry.external_ips.clone())
+                        .unwrap_or_default(),
+                    reason: reason.into(),
+                    message: message.into(),
+                })
+            }
         }
     }
 
@@ -246,6 +260,10 @@ impl AddressPlanner {
         Some(same.unwrap_or_else(|| Arc::new(Proposal { expected, record })))
     }
 }
+
+/// What is said to a Service that the record has no room for.
+const RECORD_FULL: &str = "the record of assignments is as large as its object may be; delete Services that are not needed, \
+     and this one gets its addresses";
 
 /// What a Service has by its own status: until an allocator has written a new record, it goes on with that.
 fn by_status(service: &Service) -> Arc<Assignment> {

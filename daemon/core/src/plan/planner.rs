@@ -171,6 +171,13 @@ impl Planner {
                     self.touch(concerned);
                 }
             }
+            Observation::LeftOut(left_out) => {
+                if self.observed.left_out != left_out {
+                    let concerned = self.addresses.set_left_out(&left_out);
+                    self.observed.left_out = left_out;
+                    self.touch(concerned);
+                }
+            }
             Observation::Allocating(allocating) => {
                 self.dirty.any |= self.observed.allocating != allocating;
                 self.observed.allocating = allocating;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Plan;
-use super::addresses::REASON_PENDING;
+use super::addresses::{REASON_PENDING, REASON_RECORD_FULL};
 use super::announcement::Hindrance;
 use super::chronicle::{Accounts, SATISFIED};
 use crate::model::{Assignment, ObjectError, ObjectRef, ServiceName, Severity};
@@ -105,6 +105,8 @@ pub fn counts(plan: &Plan) -> Counts {
         .values()
         .filter(|entry| !entry.reason.is_empty());
     let satisfied = ours.clone().filter(|entry| is_satisfied(entry)).count();
+    let full = |entry: &&std::sync::Arc<Assignment>| *entry.reason == *REASON_RECORD_FULL;
+    let left_out = ours.clone().filter(full).count();
     let backends = plan
         .table
         .frontends
@@ -115,6 +117,7 @@ pub fn counts(plan: &Plan) -> Counts {
     Counts {
         ours: count(ours.count()),
         satisfied: count(satisfied),
+        left_out: count(left_out),
         frontends: count(plan.table.frontends.len()),
         backends: count(backends),
     }

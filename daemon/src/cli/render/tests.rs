@@ -266,6 +266,7 @@ fn healthy() -> Status {
         services: ServiceCounts {
             ours: 3,
             satisfied: 3,
+            left_out: 0,
             frontends: 3,
             backends: 9,
         },

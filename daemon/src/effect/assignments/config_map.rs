@@ -312,6 +312,11 @@ fn revision(object: &ConfigMap) -> Result<Revision, WriteError> {
         .map_err(|_| WriteError::Revision(text.to_owned()))
 }
 
+/// Whether an object has room for `record`.
+pub(super) fn fits(record: &AssignmentRecord) -> bool {
+    content::pack(record).record.len() <= RECORD_LIMIT
+}
+
 /// The object to be written in the place of `expected`.
 fn object(
     record: &AssignmentRecord,

@@ -394,3 +394,25 @@ fn assigned(address: &str) -> Assignment {
         message: "".into(),
     }
 }
+
+#[test]
+fn a_service_that_the_record_has_no_room_for_is_told_so_until_there_is() {
+    let mut cluster = Cluster::new();
+    cluster.add_pool(pool("lan", "10.10.200.0/29"));
+    cluster.add_service(service("svc1"));
+    let reason =
+        |plan: &crate::plan::Plan| plan.addresses.services[&name("svc1")].reason.to_string();
+    let left_out = |services: &[&str]| {
+        let services = services.iter().map(|service| name(service));
+        Observation::LeftOut(Arc::new(services.collect()))
+    };
+    cluster.planner.observe(left_out(&["svc1"]));
+    let plan = cluster.planner.plan().clone();
+    assert_eq!(reason(&plan), REASON_RECORD_FULL);
+    assert_eq!(crate::plan::status::counts(&plan).left_out, 1);
+    cluster.planner.observe(left_out(&[]));
+    assert_eq!(reason(cluster.planner.plan()), REASON_PENDING);
+    // What is in the record goes before.
+    cluster.planner.observe(left_out(&["svc1"]));
+    assert_eq!(reason(&cluster.plan()), "satisfied");
+}

@@ -20,6 +20,7 @@ fn a_cluster_that_works_gives_rows_and_no_complaint() {
         Counts {
             ours: 1,
             satisfied: 1,
+            left_out: 0,
             frontends: 1,
             backends: 1
         }

@@ -90,6 +90,10 @@ fn record(services: &[&str]) -> AssignmentRecord {
     }
 }
 
+fn name(name: &str) -> ServiceName {
+    ServiceName::new("default", name)
+}
+
 fn at(written: Result<Written, WriteError>) -> Revision {
     match written {
         Ok(Written::At(revision)) => revision,
@@ -283,6 +287,64 @@ async fn a_record_too_large_for_its_object_is_refused_by_name_and_nothing_is_sen
     );
     assert!(server.writes().is_empty());
     assert!(agent.publish.borrow().as_ref().is_none_or(|held| held.lost));
+}
+
+#[tokio::test]
+async fn services_that_there_is_no_room_for_are_left_out_by_name_and_the_others_go_on() {
+    let (server, state) = (ApiStandIn::new(), tempfile::tempdir().expect("a directory"));
+    let mut agent = Agent::start(&server, state.path());
+    let (proposals, proposed) = watch::channel(None);
+    let (told, mut left_out) = watch::channel(Arc::default());
+    let writer = agent.store.clone().write_proposals(
+        proposed,
+        (agent.publish.clone(), told),
+        agent.cancel.clone(),
+    );
+    tokio::spawn(writer);
+    let propose = |expected, record: &AssignmentRecord| {
+        let record = Arc::new(record.clone());
+        proposals.send_replace(Some(Arc::new(Proposal { expected, record })));
+    };
+    let lost = agent.until("there is none", |held| held.lost).await;
+    propose(lost.revision, &record(&["old", "going"]));
+    let first = agent.until("the first record", |held| !held.lost).await;
+    // One that alone takes more than an object has, older than the other newcomer; one goes.
+    let mut more = record(&["old", "huge", "small"]);
+    let huge = Arc::make_mut(more.services.get_mut(&name("huge")).expect("there"));
+    let words = (0..160_000_u64).map(|word| landfall_ebpf::maglev::identity(&word.to_le_bytes()));
+    let words: String = words.map(|word| format!("{word:016x}")).collect();
+    huge.message = words.into();
+    let small = Arc::make_mut(more.services.get_mut(&name("small")).expect("there"));
+    small.created = 2;
+    propose(first.revision, &more);
+    let held = agent
+        .until("what fits", |held| held.revision > first.revision)
+        .await;
+    assert_eq!(*held.record, record(&["old"]), "the oldest come first");
+    let wait = Duration::from_secs(20);
+    let all = |left_out: &Arc<std::collections::BTreeSet<ServiceName>>| left_out.len() == 2;
+    let found = tokio::time::timeout(wait, left_out.wait_for(all)).await;
+    let found = found.expect("told").expect("the writer runs").clone();
+    assert_eq!(*found, [name("huge"), name("small")].into());
+    // The same again needs no write.
+    let writes = server.writes().len();
+    let again = Proposal {
+        expected: held.revision,
+        record: Arc::new(more),
+    };
+    let put = agent.store.put(&Arc::new(again), Some(held.clone())).await;
+    let put = put.expect("a part of it is there");
+    assert_eq!(Some(put.written), held.revision.map(Written::At));
+    assert_eq!(server.writes().len(), writes);
+    propose(held.revision, &record(&["old", "small"]));
+    let last = agent
+        .until("all of it", |last| last.revision > held.revision)
+        .await;
+    assert_eq!(last.record.services.len(), 2);
+    let none = left_out.wait_for(|left_out| left_out.is_empty());
+    let none = tokio::time::timeout(wait, none).await;
+    none.expect("told").expect("the writer runs");
+    assert_eq!(server.writes().len(), writes + 1);
 }
 
 #[test]
