@@ -244,8 +244,9 @@ impl Cluster {
         }
     }
 
-    /// Removes the lease of a VIP, as somebody might by hand. That is survived where every node runs an agent that knows what
-    /// it says and no write to it is under way, which is what the election asks for. Tells whether it was done.
+    /// Removes the lease of a VIP, as somebody might by hand. That is survived where every node runs an agent that has read
+    /// what it says, and does not only remember it, and no write to it is under way, which is what the election asks for.
+    /// Tells whether it was done.
     pub(crate) fn delete(&mut self, vip: usize) -> bool {
         let name = self.vips[vip].clone();
         if !self.is_known_to_all(&name) || self.is_being_written(&name) {
@@ -269,7 +270,7 @@ impl Cluster {
         self.machines.iter().all(|machine| {
             let table = |it: &super::machine::Process| {
                 let seen = it.side.election().table().service(name);
-                seen.and_then(Seen::present) == Some(lease)
+                it.side.is_synced() && seen.and_then(Seen::present) == Some(lease)
             };
             !machine.leaving && machine.process.as_ref().is_some_and(table)
         })
