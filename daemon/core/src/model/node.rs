@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use landfall_ipam::Labelled;
+
 use super::NodeName;
 
 /// A Node.
@@ -32,4 +34,24 @@ pub struct Namespace {
     pub name: Arc<str>,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
+}
+
+/// The label with a namespace's name, which the API server puts on every namespace.
+const METADATA_NAME: &str = "kubernetes.io/metadata.name";
+
+/// A namespace's labels as selectors see them: with its name among them, also where the object is not known or lacks it.
+#[derive(Clone, Copy, Debug)]
+pub struct NamespaceLabels<'a> {
+    /// The namespace's name.
+    pub name: &'a str,
+    /// The object's labels, where the object is known.
+    pub labels: Option<&'a BTreeMap<String, String>>,
+}
+
+impl Labelled for NamespaceLabels<'_> {
+    fn label(&self, key: &str) -> Option<&str> {
+        let own = self.labels.and_then(|labels| labels.get(key));
+        own.map(String::as_str)
+            .or_else(|| (key == METADATA_NAME).then_some(self.name))
+    }
 }
