@@ -8,6 +8,7 @@ pub mod election;
 pub mod model;
 pub mod node;
 pub mod plan;
+pub mod policy;
 pub mod quorum;
 pub mod report;
 #[cfg(test)]
