@@ -37,7 +37,7 @@ use self::claims::Claims;
 use self::delta::Stages;
 use self::fold::{LocalPod, PodEntry};
 use self::numbers::Numbers;
-use self::parts::Cast;
+use self::parts::{Cast, Known};
 use self::population::Population;
 use self::selections::Selections;
 use self::set::{Set, SetKey};
@@ -105,10 +105,12 @@ impl Compiler {
         self.population.sweep();
         let seen_otherwise = self.selections.settle(&mut self.population);
         let new = self.assign_sets(&mut stages, &mut touched);
-        for (set, peer) in seen_otherwise {
-            if !new.contains(&set) {
-                touched.peers += usize::from(self.tell(set, peer, &mut stages));
-            }
+        let seen_otherwise: Vec<(SetId, PeerId)> = seen_otherwise
+            .into_iter()
+            .filter(|(set, _)| !new.contains(set))
+            .collect();
+        for of_set in seen_otherwise.chunk_by(|a, b| a.0 == b.0) {
+            touched.peers += self.tell(of_set, &mut stages);
         }
         self.retire(&mut stages);
         self.population.rest();
@@ -127,27 +129,29 @@ impl Compiler {
         }
     }
 
-    /// What a peer is told by a set in force, anew. Whether the set is in force at all.
-    fn tell(&mut self, id: SetId, peer: PeerId, stages: &mut Stages) -> bool {
-        let Some(set) = self
-            .sets
-            .get_mut(&id)
-            .filter(|set| !set.stale && !set.pods.is_empty())
-        else {
-            return false;
+    /// What peers are told by one set, anew, if it is in force. How many were asked about.
+    fn tell(&mut self, peers: &[(SetId, PeerId)], stages: &mut Stages) -> usize {
+        let in_force = |set: &&mut Set| !set.stale && !set.pods.is_empty();
+        let id = peers.first().map(|(set, _)| *set);
+        let set = id.and_then(|id| self.sets.get_mut(&id)).filter(in_force);
+        let Some((id, set)) = id.zip(set) else {
+            return 0;
         };
         let cast = Cast {
             rules: &set.compiled.rules,
             population: &self.population,
             selections: &self.selections,
         };
-        let after = cast.group_of(peer);
-        let before = match &after {
-            Some(group) => set.compiled.groups.insert(peer, Arc::clone(group)),
-            None => set.compiled.groups.remove(&peer),
-        };
-        stages.replace(id, peer, before.as_ref(), after.as_ref());
-        true
+        let mut known = Known::default();
+        for (_, peer) in peers {
+            let after = cast.group_of(*peer, &mut known);
+            let before = match &after {
+                Some(group) => set.compiled.groups.insert(*peer, Arc::clone(group)),
+                None => set.compiled.groups.remove(peer),
+            };
+            stages.replace(id, *peer, before.as_ref(), after.as_ref());
+        }
+        peers.len()
     }
 
     /// Drops sets that apply to no pod.

@@ -155,7 +155,7 @@ impl Cast<'_> {
     }
 
     /// What one peer is told, if it is there and listed.
-    pub(super) fn group_of(&self, peer: PeerId) -> Option<Group> {
+    pub(super) fn group_of(&self, peer: PeerId, known: &mut Known) -> Option<Group> {
         let kind = self.kind(peer);
         if kind.is_none() && self.population.named_ports(peer).is_none() {
             return None;
@@ -164,9 +164,9 @@ impl Cast<'_> {
         if let Some(identity) = self.population.identity(peer) {
             self.add_selecting(identity.namespace, &mut around);
         }
-        let wider = group(self.rules, &self.numbers(around.clone()));
+        let wider = known.group(self, self.numbers(around.clone()));
         self.add_selecting(peer, &mut around);
-        let said = group(self.rules, &self.parts(peer, around));
+        let said = known.group(self, self.parts(peer, around));
         (said != wider).then_some(said)
     }
 
@@ -238,9 +238,9 @@ impl Cast<'_> {
     }
 }
 
-/// Groups by their parts: many peers are told the same.
+/// Groups of one set by their parts: many peers are told the same.
 #[derive(Default)]
-struct Known(BTreeMap<Vec<Part>, Group>);
+pub(super) struct Known(BTreeMap<Vec<Part>, Group>);
 
 impl Known {
     fn group(&mut self, cast: &Cast<'_>, parts: Vec<Part>) -> Group {
