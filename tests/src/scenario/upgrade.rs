@@ -69,12 +69,11 @@ pub struct Silence {
 }
 
 impl Upgrades {
-    /// Everything that was lost. A delay says that a packet was, unless the machine itself stood still: a virtual one whose
-    /// processors were all busy may lose them for a tenth of a second, and again before a connection has been heard.
+    /// Everything that was lost. A delay says that a packet was, unless the machine itself stood still for half as long.
     #[must_use]
     pub fn lost(&self) -> usize {
         let noise = self.silences.iter().map(|silence| silence.noise).max();
-        let told = noise.is_some_and(|noise| noise <= RETRANSMITTED / 4);
+        let told = noise.is_some_and(|noise| noise <= RETRANSMITTED / 2);
         let delayed = if told { self.delayed } else { 0 };
         self.datagrams + self.of_one_flow + self.moved + self.web + self.connections + delayed
     }
