@@ -29,15 +29,15 @@ fn live(stage: &Stage) -> Result<()> {
     }))?;
     let mut refused = service("refused", &blue, &app, &[("web", "TCP", 80)]);
     // What happens again within minutes is counted on its first event.
-    for address in ["10.99.0.1", "10.33.0.2", "10.99.0.1"] {
+    let turns = [
+        ("10.99.0.1", "False"),
+        ("10.33.0.2", "True"),
+        ("10.99.0.1", "False"),
+    ];
+    for (address, satisfied) in turns {
         refused["metadata"]["annotations"] = json!({"landfall.dev/ips": address});
         client.apply(&refused)?;
-        let wanted = if address == "10.33.0.2" {
-            "True"
-        } else {
-            "False"
-        };
-        is_satisfied(client, "refused", wanted)?;
+        is_satisfied(client, "refused", satisfied)?;
     }
     let extra = service("extra", &blue, &app, &[("web", "TCP", 80)]);
     client.apply(&extra)?;
