@@ -17,10 +17,19 @@ pub mod quorum;
 pub mod status;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Ends when there is something new; never, once the sender is gone.
 pub(crate) async fn changed<T>(watch: &mut watch::Receiver<T>) {
     if watch.changed().await.is_err() {
         std::future::pending().await
+    }
+}
+
+/// Ends at `at`; never, where there is no such time.
+pub(crate) async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 
 use self::queue::Queue;
 use super::status::Notice;
-use crate::effect::changed;
+use crate::effect::{changed, sleep_until};
 use crate::source::kubernetes_status::{LiveKey, LiveStatuses};
 use crate::telemetry::metric;
 
@@ -248,13 +248,6 @@ fn shortened(text: &str, most: usize) -> &str {
         end -= 1;
     }
     &text[..end]
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

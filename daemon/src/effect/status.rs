@@ -36,7 +36,7 @@ use tracing::{error, info, warn};
 use self::apply::Outcome;
 use self::progress::{Due, Progress};
 use self::wish::Wishes;
-use crate::effect::changed;
+use crate::effect::{changed, sleep_until};
 use crate::source::kubernetes_status::{LiveKey, LiveStatuses};
 use crate::telemetry::metric;
 
@@ -381,13 +381,6 @@ fn complaint((key, why): (&LiveKey, &String)) -> ObjectError {
         problem: format!("it is not written: {why}"),
         remedy: "have one controller alone write it: clear the status, or give the Service the class of the one that shall".to_owned(),
         severity: Severity::Warning,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -230,7 +230,7 @@ impl Task<'_> {
         }
         let mut batch = self.shelf.settle();
         let news = self.shelf.news();
-        self.count();
+        self.ledger.count(|kind| self.shelf.count(kind));
         if self.synced {
             if !news.is_empty() {
                 self.copy.keep(Copied::Changed(news));
@@ -269,17 +269,10 @@ impl Task<'_> {
         }
     }
 
-    /// Tells how many objects there are.
-    fn count(&self) {
-        for kind in WatchedKind::all(true) {
-            self.ledger.count(kind, self.shelf.count(kind));
-        }
-    }
-
     /// Acts on what is remembered of the kinds that were not read in time.
     fn recall(&mut self) -> Batch {
         self.ledger.recalled();
-        self.count();
+        self.ledger.count(|kind| self.shelf.count(kind));
         for kind in WatchedKind::all(true) {
             self.shelf.open(kind);
         }

@@ -149,11 +149,15 @@ impl Ledger {
         self.well(kind);
     }
 
-    /// How many objects of a kind there are now.
-    pub(super) fn count(&self, kind: WatchedKind, objects: usize) {
+    /// How many objects of each kind there are now.
+    pub(super) fn count(&self, objects: impl Fn(WatchedKind) -> usize) {
         self.told.send_if_modified(|state| {
-            let known = state.kinds.get_mut(&kind);
-            known.is_some_and(|known| std::mem::replace(&mut known.objects, objects) != objects)
+            let mut changed = false;
+            for (kind, known) in &mut state.kinds {
+                let objects = objects(*kind);
+                changed |= std::mem::replace(&mut known.objects, objects) != objects;
+            }
+            changed
         });
     }
 
