@@ -1,8 +1,9 @@
 //! Prints what planning costs at 10,000 Services of 10 endpoints each: the whole plan, single changes, and
 //! the memory of state and plan. Run it with `--release`.
 
+mod memory;
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use landfall_core::model::{
 use landfall_core::plan::endpoints::EndpointRule;
 use landfall_core::plan::{PlanSettings, Planner};
 use landfall_ipam::{Block, Created, FirstLast, Pool};
+
+use memory::resident;
 
 const SERVICES: u32 = 10_000;
 const PODS: u32 = 10;
@@ -104,19 +107,6 @@ fn link(host: u8) -> Link {
             prefix_len: 8,
         }],
     }
-}
-
-/// Resident memory of this process in KiB.
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("Linux");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse().ok())
-        .expect("a number")
 }
 
 /// Plans, and writes what is proposed as the store would.

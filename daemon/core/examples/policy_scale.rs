@@ -1,8 +1,9 @@
 //! Prints what compiling policies costs at 1,000 NetworkPolicies and 5,000 pods, 100 of them on this node: everything from
 //! nothing, single changes, what the tables hold, and the memory. Run it with `--release`.
 
+mod memory;
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use landfall_core::model::{
 };
 use landfall_core::policy::{Compiler, PolicyChange, PolicySettings, PolicyTables};
 use landfall_ipam::LabelSelector;
+
+use memory::resident;
 
 const PODS: u32 = 5_000;
 const LOCAL: u32 = 100;
@@ -189,20 +192,6 @@ fn objects() -> Vec<PolicyChange> {
         .chain(pods)
         .chain(policies)
         .collect()
-}
-
-/// Resident memory of this process in KiB.
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("Linux");
-    let number = line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse().ok());
-    number.expect("a number")
 }
 
 /// Makes each change and compiles; prints the median, the longest and what the last one touched.
